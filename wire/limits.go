@@ -21,81 +21,90 @@ const (
 	serverParameters = 4 + 2 + 4*65535
 )
 
-// bounds are the lengths accepted for one message type. The zero value accepts none.
-type bounds struct{ least, most uint32 }
+// bounds are the lengths accepted for one message type, least and the width-1 above it, so that one
+// unsigned comparison decides. The zero value accepts none.
+type bounds struct{ least, width uint32 }
+
+// between returns the bounds that accept least, most and what lies between them.
+func between(least, most uint32) bounds { return bounds{least, most - least + 1} }
 
 // clientBounds holds what SocketBackend (tcop/postgres.c) reads from a client after login.
 var clientBounds = [256]bounds{
-	'Q': {4, clientLong},  // Query
-	'P': {4, clientLong},  // Parse
-	'B': {4, clientLong},  // Bind
-	'd': {4, clientLong},  // CopyData
-	'F': {4, clientLong},  // FunctionCall
-	'S': {4, clientShort}, // Sync
-	'H': {4, clientShort}, // Flush
-	'X': {4, clientShort}, // Terminate
-	'c': {4, clientShort}, // CopyDone
-	'f': {4, clientShort}, // CopyFail
-	'C': {4, clientShort}, // Close
-	'D': {4, clientShort}, // Describe
-	'E': {4, clientShort}, // Execute
+	'Q': between(4, clientLong),  // Query
+	'P': between(4, clientLong),  // Parse
+	'B': between(4, clientLong),  // Bind
+	'd': between(4, clientLong),  // CopyData
+	'F': between(4, clientLong),  // FunctionCall
+	'S': between(4, clientShort), // Sync
+	'H': between(4, clientShort), // Flush
+	'X': between(4, clientShort), // Terminate
+	'c': between(4, clientShort), // CopyDone
+	'f': between(4, clientShort), // CopyFail
+	'C': between(4, clientShort), // Close
+	'D': between(4, clientShort), // Describe
+	'E': between(4, clientShort), // Execute
 }
 
 // serverBounds holds what a backend may send to a client after its own login. Authentication (R),
 // BackendKeyData (K) and NegotiateProtocolVersion (v) belong to the login, and CopyBothResponse (W)
 // to replication, which never happens here.
 var serverBounds = [256]bounds{
-	'1': {4, 4},                // ParseComplete
-	'2': {4, 4},                // BindComplete
-	'3': {4, 4},                // CloseComplete
-	'I': {4, 4},                // EmptyQueryResponse
-	'c': {4, 4},                // CopyDone
-	'n': {4, 4},                // NoData
-	's': {4, 4},                // PortalSuspended
-	'Z': {5, 5},                // ReadyForQuery
-	'C': {4, serverShort},      // CommandComplete
-	'G': {4, serverShort},      // CopyInResponse
-	'H': {4, serverShort},      // CopyOutResponse
-	'S': {4, serverShort},      // ParameterStatus
-	't': {4, serverParameters}, // ParameterDescription
-	'A': {4, serverLong},       // NotificationResponse
-	'D': {4, serverLong},       // DataRow
-	'E': {4, serverLong},       // ErrorResponse
-	'N': {4, serverLong},       // NoticeResponse
-	'T': {4, serverLong},       // RowDescription
-	'V': {4, serverLong},       // FunctionCallResponse
-	'd': {4, serverLong},       // CopyData
-}
-
-// accept tells whether length is within b; four is the least any length can be.
-func (b bounds) accept(length uint32) bool {
-	return length >= 4 && length >= b.least && length <= b.most
-}
-
-// refuse returns the violation of a length outside b; a type without bounds is named by unknown and
-// its number.
-func (b bounds) refuse(typ byte, unknown string) error {
-	if b == (bounds{}) {
-		return &Violation{Text: unknown + strconv.Itoa(int(typ))}
-	}
-	return &Violation{Text: "invalid message length"}
+	'1': between(4, 4),                // ParseComplete
+	'2': between(4, 4),                // BindComplete
+	'3': between(4, 4),                // CloseComplete
+	'I': between(4, 4),                // EmptyQueryResponse
+	'c': between(4, 4),                // CopyDone
+	'n': between(4, 4),                // NoData
+	's': between(4, 4),                // PortalSuspended
+	'Z': between(5, 5),                // ReadyForQuery
+	'C': between(4, serverShort),      // CommandComplete
+	'G': between(4, serverShort),      // CopyInResponse
+	'H': between(4, serverShort),      // CopyOutResponse
+	'S': between(4, serverShort),      // ParameterStatus
+	't': between(4, serverParameters), // ParameterDescription
+	'A': between(4, serverLong),       // NotificationResponse
+	'D': between(4, serverLong),       // DataRow
+	'E': between(4, serverLong),       // ErrorResponse
+	'N': between(4, serverLong),       // NoticeResponse
+	'T': between(4, serverLong),       // RowDescription
+	'V': between(4, serverLong),       // FunctionCallResponse
+	'd': between(4, serverLong),       // CopyData
 }
 
 // CheckClient tells whether PostgreSQL would read a message with this header from a client that has
 // logged in, and returns a *Violation if not. A header that it refuses must not be forwarded: what
 // the proxy and the backend frame differently is smuggling.
 func CheckClient(typ byte, length uint32) error {
-	if clientBounds[typ].accept(length) {
+	if b := &clientBounds[typ]; length-b.least < b.width {
 		return nil
 	}
-	return clientBounds[typ].refuse(typ, "invalid frontend message type ")
+	return refuseClient(typ)
 }
 
 // CheckServer tells whether a backend that has finished its login can have sent a message with this
 // header, and returns a *Violation if not: the backend must then be closed.
 func CheckServer(typ byte, length uint32) error {
-	if serverBounds[typ].accept(length) {
+	if b := &serverBounds[typ]; length-b.least < b.width {
 		return nil
 	}
-	return serverBounds[typ].refuse(typ, "invalid backend message type ")
+	return refuseServer(typ)
+}
+
+// refuseClient returns the violation of a header that CheckClient does not accept.
+func refuseClient(typ byte) error {
+	return refuse(&clientBounds[typ], "invalid frontend message type "+strconv.Itoa(int(typ)))
+}
+
+// refuseServer returns the violation of a header that CheckServer does not accept.
+func refuseServer(typ byte) error {
+	return refuse(&serverBounds[typ], "invalid backend message type "+strconv.Itoa(int(typ)))
+}
+
+// refuse returns the violation of a type that has no bounds, in the words of unknown, or else of a
+// length outside them.
+func refuse(b *bounds, unknown string) error {
+	if b.width == 0 {
+		return &Violation{Text: unknown}
+	}
+	return &Violation{Text: "invalid message length"}
 }

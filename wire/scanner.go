@@ -45,7 +45,10 @@ func (s *Scanner) Header(p []byte) (n int, typ byte, length uint32, ok bool) {
 	return headerSize, s.typ, s.length, true
 }
 
-// split is Header for a header that p does not hold whole.
+// split is Header for a header that p does not hold whole. It is kept out of Header to keep
+// the path of every other header short.
+//
+//go:noinline
 func (s *Scanner) split(p []byte) (n int, typ byte, length uint32, ok bool) {
 	for n < len(p) {
 		if s.have == 0 {
