@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks, and nothing else: Debian
+# packages (as root or through sudo) and the Node packages of the lock files.
+# Where everything is there already it needs neither network nor privileges.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+missing=()
+# need PACKAGES… -- COMMAND…: the packages are missing when the command fails.
+need() {
+	local packages=()
+	while [[ $1 != -- ]]; do
+		packages+=("$1")
+		shift
+	done
+	shift
+	"$@" >/dev/null 2>&1 || missing+=("${packages[@]}")
+}
+has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
+postgres_server() { has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres'; }
+
+need gcc libc6-dev -- has gcc # the race detector needs a C compiler
+need postgresql -- postgres_server
+need postgresql-client -- has psql
+need pgbouncer -- has pgbouncer
+need prometheus -- has promtool
+need default-jdk-headless -- has javac
+need libpostgresql-jdbc-java -- test -e /usr/share/java/postgresql.jar
+need nodejs -- has node
+need npm -- has npm
+for module in psycopg2 asyncpg sqlalchemy fastapi uvicorn httpx; do
+	need "python3-$module" -- /usr/bin/python3 -c "import $module"
+done
+
+if ((${#missing[@]})); then
+	echo "installing: ${missing[*]}" >&2
+	if ! has apt-get >/dev/null; then
+		echo "this machine has no apt-get: install the equivalents of these Debian packages by hand" >&2
+		exit 1
+	fi
+	root=()
+	((EUID == 0)) || root=(sudo)
+	# The tests start servers of their own: no cluster is made for the
+	# distribution's PostgreSQL, and no service is started.
+	if [[ ! -e /etc/postgresql-common/createcluster.conf ]]; then
+		"${root[@]}" mkdir -p /etc/postgresql-common
+		echo 'create_main_cluster = false' | "${root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+	fi
+	if [[ ! -e /usr/sbin/policy-rc.d ]]; then
+		trap '"${root[@]}" rm -f /usr/sbin/policy-rc.d' EXIT
+		printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee /usr/sbin/policy-rc.d >/dev/null
+		"${root[@]}" chmod 755 /usr/sbin/policy-rc.d
+	fi
+	"${root[@]}" apt-get update -q
+	# An existing configuration file wins over the package's.
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+		-o Dpkg::Options::=--force-confold "${missing[@]}"
+fi
+
+shopt -s nullglob
+for lock in clients/*/package-lock.json; do
+	dir=$(dirname "$lock")
+	if [[ ! $dir/node_modules/.package-lock.json -nt $lock ]]; then
+		(cd "$dir" && npm ci --no-audit --no-fund)
+	fi
+done
