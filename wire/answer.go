@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // maxText bounds each string of an ErrorResponse or NoticeResponse built here, in bytes.
 const maxText = 8192
@@ -31,9 +34,16 @@ func appendReport(dst []byte, typ byte, severity, code, message, hint string) []
 	return finish(append(dst, 0), start)
 }
 
-// appendField appends one field of a report.
+// appendField appends one field of a report, without the half of a character where it cuts.
 func appendField(dst []byte, field byte, value string) []byte {
-	return appendCut(append(dst, field), value[:min(len(value), maxText)])
+	if len(value) > maxText {
+		n := maxText
+		for n > maxText-utf8.UTFMax && !utf8.RuneStart(value[n]) {
+			n--
+		}
+		value = value[:n]
+	}
+	return appendCut(append(dst, field), value)
 }
 
 // AppendReadyForQuery appends a ReadyForQuery; status is 'I' idle, 'T' in a transaction or 'E' in a

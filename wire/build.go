@@ -10,6 +10,8 @@ import (
 var (
 	// ErrEmbeddedNUL refuses a string that would end early and put its tail where the next field is read.
 	ErrEmbeddedNUL = errors.New("string holds a NUL byte")
+	// ErrEmptyName refuses a startup parameter without a name.
+	ErrEmptyName = errors.New("startup parameter has no name")
 	// ErrTooLong refuses a message that PostgreSQL would not read, and more than 65535 parameters.
 	ErrTooLong = errors.New("message is too long")
 )
@@ -161,12 +163,14 @@ func AppendFlush(dst []byte) []byte { return append(dst, 'H', 0, 0, 0, 4) }
 // AppendTerminate appends a Terminate.
 func AppendTerminate(dst []byte) []byte { return append(dst, 'X', 0, 0, 0, 4) }
 
-// AppendStartup appends a StartupMessage. An empty name, which would end the list early, is refused
-// like a NUL.
+// AppendStartup appends a StartupMessage. An empty name would end the list early and is refused.
 func AppendStartup(dst []byte, version uint32, params []Param) ([]byte, error) {
 	n := 8 + 1
 	for _, p := range params {
-		if p.Name == "" || strings.IndexByte(p.Name, 0) >= 0 || strings.IndexByte(p.Value, 0) >= 0 {
+		if p.Name == "" {
+			return dst, ErrEmptyName
+		}
+		if strings.IndexByte(p.Name, 0) >= 0 || strings.IndexByte(p.Value, 0) >= 0 {
 			return dst, ErrEmbeddedNUL
 		}
 		n += len(p.Name) + len(p.Value) + 2

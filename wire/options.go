@@ -10,7 +10,9 @@ const maxSwitchText = 64
 
 // OptionError reports a command-line switch in the startup parameter "options" that is not a setting.
 type OptionError struct {
-	// Switch is what was refused, without any value, cut to 64 bytes and quoted.
+	// Switch is what was refused, quoted: a short switch as its letter, a long one without its value and
+	// cut to 64 bytes, and "" for an argument that is no switch, which is not repeated because anything
+	// may have been put there by mistake.
 	Switch string
 }
 
@@ -49,9 +51,6 @@ func ParseOptions(s string) ([]Param, error) {
 		}
 		name, value, ok := strings.Cut(assignment, "=")
 		if !ok || name == "" {
-			if arg == "-c" {
-				arg += " " + assignment
-			}
 			return nil, optionError(arg)
 		}
 		params = append(params, Param{Name: strings.ReplaceAll(name, "-", "_"), Value: value})
@@ -85,10 +84,16 @@ func nextArgument(s string) (arg, rest string, ok bool) {
 	return b.String(), "", true
 }
 
-// optionError names arg without the value that may follow it.
+// optionError names the switch in arg.
 func optionError(arg string) *OptionError {
-	if i := strings.IndexByte(arg, '='); i >= 0 {
-		arg = arg[:i+1]
+	name, _, _ := strings.Cut(arg, "=")
+	switch {
+	case !strings.HasPrefix(name, "-"):
+		name = ""
+	case strings.HasPrefix(name, "--"):
+		name = name[:min(len(name), maxSwitchText)]
+	default:
+		name = name[:min(len(name), len("-c"))]
 	}
-	return &OptionError{Switch: strconv.QuoteToASCII(arg[:min(len(arg), maxSwitchText)])}
+	return &OptionError{Switch: strconv.QuoteToASCII(name)}
 }
