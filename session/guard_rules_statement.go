@@ -1,0 +1,345 @@
+package session
+
+// tokKind is what the lexer tells of a token.
+type tokKind uint8
+
+const (
+	tokWord   tokKind = iota // key word or identifier without quotes
+	tokName                  // "…"
+	tokUni                   // U&"…"
+	tokNumber                // digits
+	tokLit                   // a literal that is what it says; text only where wantsLiteral
+	tokOther                 // a literal with escapes, a bit string
+	tokSym                   // one character of punctuation or of an operator; $ for $1
+	tokEnd                   // the end of a statement
+)
+
+// token is one token of a statement. text is folded to lower case for a word,
+// cut at maxIdent, and valid until the next token.
+type token struct {
+	kind tokKind
+	sym  byte // of a tokSym
+	long bool // the text is longer than what is held
+	text []byte
+}
+
+// is reports whether the token is that key word.
+func (t token) is(word string) bool { return t.kind == tokWord && string(t.text) == word }
+
+// isSym reports whether the token is that character.
+func (t token) isSym(c byte) bool { return t.kind == tokSym && t.sym == c }
+
+// stage is how far a statement is understood. Only its first words and SET are
+// read closely; all else is a body, in which only calls matter.
+type stage uint8
+
+const (
+	stageBody  stage = iota
+	stageNames       // names of functions are no calls here: GRANT, COMMENT, DROP
+	stageStart
+	stageCreate      // behind CREATE
+	stageAlter       // behind ALTER
+	stageDrop        // behind DROP
+	stageReassign    // behind REASSIGN
+	stageUser        // behind CREATE, ALTER, DROP and USER: MAPPING is no role
+	stageDiscard     // behind DISCARD
+	stageDeallocate  // behind DEALLOCATE
+	stageUnlisten    // behind UNLISTEN
+	stagePrepare     // behind PREPARE
+	stagePrepareTx   // behind PREPARE TRANSACTION
+	stagePrepared    // behind COMMIT and ROLLBACK
+	stageSetName     // a setting's name is next
+	stageSetNext     // behind a part of it
+	stageSetPart     // behind a dot in it
+	stageSetValue    // a value is next
+	stageSetValueEnd // behind the value
+)
+
+// wordMask tells by the first byte of a word, and by its length as the bit, which
+// words matter in a body: names of functions, UPDATE and SET.
+var wordMask = makeWordMask()
+
+// makeWordMask fills wordMask from callees.
+func makeWordMask() (t [256]uint64) {
+	add := func(w string) {
+		t[w[0]] |= 1 << len(w)
+		t[w[0]&^0x20] |= 1 << len(w)
+	}
+	for w := range callees {
+		add(w)
+	}
+	add("update")
+	add("set")
+	return t
+}
+
+// wantsLiteral reports whether the text of a literal beginning here can matter.
+func (j *Judge) wantsLiteral() bool {
+	return j.pending == pendName || j.pending == pendValue || j.stage == stageSetNext || j.stage == stageSetValue
+}
+
+// onWord takes a word of n bytes, of which b holds at least the first maxIdent.
+func (j *Judge) onWord(b []byte, n int, kind tokKind) {
+	long := n > maxIdent
+	b = b[:min(n, maxIdent)]
+	if kind == tokWord {
+		for i, c := range b {
+			if c >= 'A' && c <= 'Z' {
+				c |= 0x20
+			}
+			j.fold[i] = c
+		}
+		b = j.fold[:len(b)]
+	}
+	j.token(token{kind: kind, text: b, long: long})
+}
+
+// onQuoted takes a quoted identifier that lies in one chunk.
+func (j *Judge) onQuoted(b []byte) {
+	n := len(b)
+	if n == 0 || j.busy == 0 && (n > maxIdent || wordMask[b[0]]>>uint(n)&1 == 0) {
+		j.prev = 'a'
+		return
+	}
+	j.onWord(b, n, tokName)
+}
+
+// onSymbol takes a character that is a token of its own here.
+func (j *Judge) onSymbol(c byte) {
+	switch {
+	case c == ';':
+		j.token(token{kind: tokEnd})
+	case c == '.' && (j.prev == ')' || j.prev == ']' || j.prev == '$'):
+		j.token(token{kind: tokSym, sym: c})
+		j.prev = 'D'
+	case j.busy != 0:
+		j.token(token{kind: tokSym, sym: c})
+	default:
+		j.prev = c
+	}
+}
+
+// onLiteral takes the literal that the lexer has read.
+func (j *Judge) onLiteral() {
+	if j.busy == 0 {
+		j.prev = '\''
+		return
+	}
+	t := token{kind: tokOther}
+	if j.plain {
+		t.kind, t.text, t.long = tokLit, j.lit[:min(j.litLen, maxLiteral)], j.litLen > maxLiteral
+	}
+	j.token(t)
+}
+
+// restart makes ready for the next statement of the string.
+func (j *Judge) restart() {
+	j.stage, j.clauses, j.busy = stageStart, false, 1
+}
+
+// token takes every token where the guard listens.
+func (j *Judge) token(t token) {
+	if j.pending != pendNone {
+		j.await(t)
+	}
+	if j.calls > 0 {
+		j.count(t)
+	}
+	if t.kind == tokEnd {
+		j.endStatement()
+		j.prev = ';'
+		return
+	}
+	if j.stage != stageBody {
+		j.step(t)
+	}
+	if j.stage == stageBody && t.kind <= tokUni {
+		j.bodyWord(t)
+	}
+	switch t.kind {
+	case tokSym:
+		j.prev = t.sym
+	case tokLit, tokOther:
+		j.prev = '\''
+	default:
+		j.prev = 'a'
+	}
+	j.listen()
+}
+
+// listen sets busy by what the next token may mean.
+func (j *Judge) listen() {
+	j.busy = 0
+	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 {
+		j.busy = 1
+	}
+}
+
+// endStatement closes the statement at hand. Only the one in which a ; stands
+// inside parentheses, CREATE RULE, is cut by this where PostgreSQL does not, and
+// what may stand there is no SET.
+func (j *Judge) endStatement() {
+	switch j.stage {
+	case stageSetNext, stageSetValueEnd:
+		j.endSet()
+	case stageUnlisten:
+		j.violate(RuleChannelsListen)
+	}
+	j.pending, j.calls, j.depth = pendNone, 0, 0
+	j.restart()
+}
+
+// step takes a token where a statement's first words are read.
+func (j *Judge) step(t token) {
+	switch j.stage {
+	case stageStart:
+		j.stage = stageBody
+		if t.kind == tokWord {
+			j.start(t)
+		}
+	case stageCreate:
+		j.create(t)
+	case stageAlter:
+		j.alter(t)
+	case stageDrop, stageReassign:
+		j.drop(t)
+	case stageUser:
+		j.stage = stageBody
+		if !t.is("mapping") {
+			j.violate(j.rolled)
+			j.clauses = true
+		}
+	case stageDiscard:
+		j.stage = stageBody
+		if t.is("all") {
+			j.effects.ResetAll, j.effects.Discard, j.effects.DeallocateAll = true, true, true
+		}
+	case stageDeallocate:
+		if !t.is("prepare") {
+			j.stage = stageBody
+			j.effects.DeallocateAll = j.effects.DeallocateAll || t.is("all")
+		}
+	case stageUnlisten:
+		j.stage = stageBody
+		if !t.isSym('*') {
+			j.violate(RuleChannelsListen)
+		}
+	case stagePrepare:
+		j.stage = stageBody
+		if t.is("transaction") {
+			j.stage = stagePrepareTx
+		}
+	case stagePrepareTx:
+		j.stage = stageBody
+		if t.kind == tokLit || t.kind == tokOther {
+			j.violate(RuleRoleTwoPhase)
+		}
+	case stagePrepared:
+		j.stage = stageBody
+		if t.is("prepared") {
+			j.violate(RuleRoleTwoPhase)
+		}
+	case stageSetName, stageSetNext, stageSetPart, stageSetValue, stageSetValueEnd:
+		j.stepSet(t)
+	}
+}
+
+// start takes the first word of a statement.
+func (j *Judge) start(t token) {
+	switch string(t.text) {
+	case "set":
+		j.beginSet(false)
+	case "reset":
+		j.beginSet(true)
+	case "discard":
+		j.stage = stageDiscard
+	case "deallocate":
+		j.stage = stageDeallocate
+	case "do":
+		j.violate(RuleHiddenDo)
+	case "create":
+		j.stage = stageCreate
+	case "alter":
+		j.stage = stageAlter
+	case "drop":
+		j.stage = stageDrop
+	case "reassign":
+		j.stage = stageReassign
+	case "grant", "revoke", "comment", "security":
+		j.stage = stageNames
+	case "prepare":
+		j.stage = stagePrepare
+	case "commit", "rollback":
+		j.stage = stagePrepared
+	case "listen":
+		j.violate(RuleChannelsListen)
+	case "notify":
+		j.violate(RuleChannelsNotify)
+	case "unlisten":
+		j.stage = stageUnlisten
+	case "load":
+		j.violate(RuleHiddenLoad)
+	}
+}
+
+// create takes a word behind CREATE.
+func (j *Judge) create(t token) {
+	if t.kind != tokWord {
+		j.stage = stageBody
+		return
+	}
+	switch string(t.text) {
+	case "or", "replace", "trusted", "procedural":
+		return
+	case "function", "procedure":
+		j.violate(RuleHiddenFunction)
+		j.clauses = true
+	case "aggregate", "operator":
+		// They call the function that they name, without parentheses.
+		j.violate(RuleHiddenFunction)
+	case "extension", "language":
+		j.violate(RuleHiddenExtension)
+	case "role", "group":
+		j.violate(RuleRoleCreate)
+		j.clauses = true
+	case "user":
+		j.rolled, j.stage = RuleRoleCreate, stageUser
+		return
+	}
+	j.stage = stageBody
+}
+
+// alter takes the word behind ALTER.
+func (j *Judge) alter(t token) {
+	j.stage = stageBody
+	if t.kind != tokWord {
+		return
+	}
+	switch string(t.text) {
+	case "role", "group":
+		j.violate(RuleRoleAlter)
+	case "user":
+		j.rolled, j.stage = RuleRoleAlter, stageUser
+		return
+	case "database":
+		j.violate(RuleRoleDatabase)
+	case "system":
+		j.violate(RuleRoleSystem)
+	case "function", "procedure", "routine":
+	default:
+		return
+	}
+	j.clauses = true
+}
+
+// drop takes the word behind DROP or REASSIGN.
+func (j *Judge) drop(t token) {
+	dropping := j.stage == stageDrop
+	j.stage = stageNames
+	switch {
+	case t.is("owned"), dropping && (t.is("role") || t.is("group")):
+		j.violate(RuleRoleDrop)
+	case dropping && t.is("user"):
+		j.rolled, j.stage = RuleRoleDrop, stageUser
+	}
+}

@@ -1,0 +1,561 @@
+package session
+
+import "bytes"
+
+// Bounds of what is held of one token. Everything else streams through.
+const (
+	// maxIdent is NAMEDATALEN-1: PostgreSQL cuts identifiers there.
+	maxIdent = 63
+	// maxLiteral is the longest literal, in bytes, that can matter: the name or
+	// the value of a setting. A longer one is as good as a computed one.
+	maxLiteral = 256
+	// maxTag is the longest dollar-quote tag that is followed. PostgreSQL knows
+	// no limit; a statement with a longer one counts as unreadable.
+	maxTag = 256
+)
+
+// lexState is where the lexer stands between two bytes.
+type lexState uint8
+
+const (
+	lexBase       lexState = iota // between tokens
+	lexIdent                      // in an identifier or key word
+	lexNumber                     // in a run of digits
+	lexParam                      // in the digits of $1
+	lexU                          // behind U&
+	lexDash                       // behind one -
+	lexSlash                      // behind one /
+	lexLine                       // in a -- comment
+	lexBlock                      // in a /* comment
+	lexQuoted                     // in a "quoted" identifier
+	lexQuotedEnd                  // behind a " in one
+	lexLit                        // in a '…' literal of any kind
+	lexLitEscape                  // behind a backslash in one
+	lexLitQuote                   // behind a ' in one
+	lexLitGap                     // behind a literal that the next line may continue
+	lexLitDash                    // there, behind one -
+	lexLitLine                    // there, in a -- comment
+	lexDollar                     // behind a $
+	lexTag                        // in the tag that opens a dollar quote
+	lexDollarBody                 // in a dollar-quoted literal
+	lexDone                       // behind the statement's NUL, or given up
+)
+
+// Byte classes of the state between tokens.
+const (
+	classOther uint8 = iota // operators, punctuation, and what begins no token
+	classSpace
+	classIdent
+	classDigit
+	classQuote
+	classDouble
+	classDollar
+	classDash
+	classSlash
+)
+
+// byteClass maps a byte to its class between tokens.
+var byteClass = makeByteClass()
+
+// identCont tells the bytes that continue an identifier.
+var identCont = makeIdentCont()
+
+// isIdentStart reports whether c may begin an identifier. Every byte of a
+// multi-byte character may.
+func isIdentStart(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c >= 0x80
+}
+
+// isDigit reports whether c is a decimal digit.
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// isSpace reports whether c separates tokens. The vertical tab does so from
+// PostgreSQL 16 on; before, it is a syntax error.
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+// makeByteClass fills byteClass.
+func makeByteClass() (t [256]uint8) {
+	for i := range t {
+		switch c := byte(i); {
+		case isIdentStart(c):
+			t[i] = classIdent
+		case isDigit(c):
+			t[i] = classDigit
+		case isSpace(c):
+			t[i] = classSpace
+		}
+	}
+	t['\''], t['"'], t['$'] = classQuote, classDouble, classDollar
+	t['-'], t['/'] = classDash, classSlash
+	return t
+}
+
+// makeIdentCont fills identCont.
+func makeIdentCont() (t [256]bool) {
+	for i := range t {
+		c := byte(i)
+		t[i] = isIdentStart(c) || isDigit(c) || c == '$'
+	}
+	return t
+}
+
+// lexer is the state of the scanner between two bytes of a statement: what
+// scan.l holds, with bounds. The scanner refuses nothing: where PostgreSQL ends
+// the whole string with a lexical error, it goes on and the guard only sees more.
+type lexer struct {
+	state   lexState
+	escapes bool   // standard_conforming_strings is off: '…' takes backslashes
+	capture bool   // the literal at hand may matter: keep its text
+	plain   bool   // and its text is what stands there, no escapes
+	slash   bool   // a backslash escapes in the literal at hand
+	doubled bool   // '' stands for ' in it
+	newline bool   // a line end was seen behind it
+	uni     bool   // the quoted identifier at hand is U&"…"
+	last    byte   // in a block comment: the byte before, when it was * or /
+	nested  uint32 // depth of block comments, less one
+	word    [maxIdent]byte
+	wordLen int // bytes of the token so far, however many are kept
+	lit     [maxLiteral]byte
+	litLen  int // likewise
+	tag     [maxTag]byte
+	tagLen  int
+	match   int // bytes of the closing tag matched
+}
+
+// hold keeps the beginning of a word that does not end in this chunk.
+func (x *lexer) hold(b []byte) {
+	if x.wordLen < maxIdent {
+		copy(x.word[x.wordLen:], b)
+	}
+	x.wordLen += len(b)
+}
+
+// keep appends to the literal at hand when it may matter.
+func (x *lexer) keep(b []byte) {
+	if !x.capture {
+		return
+	}
+	if x.litLen < maxLiteral {
+		copy(x.lit[x.litLen:], b)
+	}
+	x.litLen += len(b)
+}
+
+// held returns the word kept by hold.
+func (x *lexer) held() []byte { return x.word[:min(x.wordLen, maxIdent)] }
+
+// Feed judges the next bytes of the statement, in pieces of any size. A NUL ends
+// the statement; what follows it is not looked at. p is not kept.
+func (j *Judge) Feed(p []byte) {
+	nul := bytes.IndexByte(p, 0)
+	if nul >= 0 {
+		p = p[:nul]
+	}
+	for i := 0; i < len(p); {
+		switch j.state {
+		case lexBase:
+			i = j.feedBase(p, i)
+		case lexIdent, lexNumber, lexParam, lexU, lexDash, lexSlash, lexDollar, lexTag:
+			i = j.feedShort(p, i)
+		case lexLine:
+			i = j.feedLine(p, i)
+		case lexBlock:
+			i = j.feedBlock(p, i)
+		case lexQuoted, lexQuotedEnd:
+			i = j.feedQuoted(p, i)
+		case lexLit, lexLitEscape:
+			i = j.feedLiteral(p, i)
+		case lexLitQuote, lexLitGap, lexLitDash, lexLitLine:
+			i = j.feedGap(p, i)
+		case lexDollarBody:
+			i = j.feedDollar(p, i)
+		case lexDone:
+			return
+		}
+	}
+	if nul >= 0 {
+		j.finish()
+		j.state = lexDone
+	}
+}
+
+// feedBase reads tokens from p[i:] until one begins that has a state of its own.
+func (j *Judge) feedBase(p []byte, i int) int {
+	for i < len(p) {
+		c := p[i]
+		switch byteClass[c] {
+		case classSpace:
+			i++
+		case classIdent:
+			start := i
+			for i++; i < len(p) && identCont[p[i]]; i++ {
+			}
+			if i == len(p) {
+				j.wordLen = 0
+				j.hold(p[start:])
+				j.state = lexIdent
+				return i
+			}
+			if n := i - start; n == 1 && j.prefix(c, p[i]) {
+				return i + 1
+			} else if j.busy != 0 || n <= maxIdent && wordMask[c]>>uint(n)&1 != 0 {
+				j.onWord(p[start:i], n, tokWord)
+			} else {
+				j.prev = 'a'
+			}
+		case classOther:
+			i++
+			if j.busy != 0 || c == ';' || c == '.' {
+				j.onSymbol(c)
+			} else {
+				j.prev = c
+			}
+		case classDigit:
+			j.wordLen, j.state = 0, lexNumber
+			return i
+		case classQuote:
+			j.openLiteral(c)
+			return i + 1
+		case classDouble:
+			j.wordLen, j.uni, j.state = 0, false, lexQuoted
+			return i + 1
+		case classDollar:
+			j.state = lexDollar
+			return i + 1
+		case classDash:
+			j.state = lexDash
+			return i + 1
+		case classSlash:
+			j.state = lexSlash
+			return i + 1
+		}
+	}
+	return i
+}
+
+// prefix opens the literal that a one-letter word makes with the byte next
+// behind it: E'…', B'…', X'…', U&'…', U&"…". N'…' is the key word NCHAR and a
+// plain literal to PostgreSQL, and two tokens here.
+func (j *Judge) prefix(c, next byte) bool {
+	switch c | 0x20 {
+	case 'e', 'b', 'x':
+		if next != '\'' {
+			return false
+		}
+		j.openLiteral(c | 0x20)
+		return true
+	case 'u':
+		if next != '&' {
+			return false
+		}
+		j.state = lexU
+		return true
+	}
+	return false
+}
+
+// openLiteral begins a literal of the kind c: ' for '…', e, b, x, or u for U&'…'.
+func (j *Judge) openLiteral(c byte) {
+	j.state, j.litLen = lexLit, 0
+	j.capture = j.wantsLiteral()
+	j.plain = c == '\''
+	j.slash = c == 'e' || c == '\'' && j.escapes
+	j.doubled = c != 'b' && c != 'x'
+}
+
+// feedShort reads on in one of the tokens that end at the first foreign byte.
+func (j *Judge) feedShort(p []byte, i int) int {
+	start, c := i, p[i]
+	switch j.state {
+	case lexIdent:
+		for i < len(p) && identCont[p[i]] {
+			i++
+		}
+		j.hold(p[start:i])
+		if i == len(p) {
+			return i
+		}
+		if j.wordLen == 1 && j.prefix(j.word[0], p[i]) {
+			return i + 1
+		}
+		j.flush()
+	case lexNumber, lexParam:
+		for i < len(p) && isDigit(p[i]) {
+			i++
+		}
+		j.hold(p[start:i])
+		if i < len(p) {
+			j.flush()
+		}
+	case lexU:
+		switch c {
+		case '\'':
+			j.openLiteral('u')
+			return i + 1
+		case '"':
+			j.wordLen, j.uni, j.state = 0, true, lexQuoted
+			return i + 1
+		}
+		j.flush()
+	case lexDash:
+		if c == '-' {
+			j.state = lexLine
+			return i + 1
+		}
+		j.flush()
+	case lexSlash:
+		if c == '*' {
+			j.state, j.nested, j.last = lexBlock, 0, 0
+			return i + 1
+		}
+		j.flush()
+	case lexDollar:
+		j.feedDollarStart(c)
+	case lexTag:
+		return j.feedTag(p, i)
+	}
+	return i
+}
+
+// feedDollarStart tells a parameter from a dollar quote. It consumes nothing of
+// the byte behind the $.
+func (j *Judge) feedDollarStart(c byte) {
+	switch {
+	case isDigit(c):
+		j.wordLen, j.state = 0, lexParam
+	case c == '$' || isIdentStart(c):
+		j.tagLen, j.state = 0, lexTag
+	default:
+		j.flush()
+	}
+}
+
+// feedTag reads the tag of an opening dollar quote, an identifier without $.
+func (j *Judge) feedTag(p []byte, i int) int {
+	for ; i < len(p); i++ {
+		c := p[i]
+		switch {
+		case c == '$':
+			j.state, j.match, j.litLen = lexDollarBody, 0, 0
+			j.capture, j.plain = j.wantsLiteral(), true
+			return i + 1
+		case !isIdentStart(c) && !isDigit(c):
+			j.flush()
+			return i
+		case j.tagLen == maxTag:
+			j.unreadable()
+			return len(p)
+		}
+		j.tag[j.tagLen] = c
+		j.tagLen++
+	}
+	return i
+}
+
+// feedLine skips a -- comment. A carriage return ends it as a line feed does.
+func (j *Judge) feedLine(p []byte, i int) int {
+	for ; i < len(p); i++ {
+		if p[i] == '\n' || p[i] == '\r' {
+			j.state = lexBase
+			return i
+		}
+	}
+	return i
+}
+
+// feedBlock skips a block comment; such comments nest.
+func (j *Judge) feedBlock(p []byte, i int) int {
+	last := j.last
+	for ; i < len(p); i++ {
+		c := p[i]
+		switch {
+		case c == '*' && last == '/':
+			j.nested++
+			last = 0
+		case c == '/' && last == '*':
+			if j.nested == 0 {
+				j.state = lexBase
+				return i + 1
+			}
+			j.nested--
+			last = 0
+		default:
+			last = c
+		}
+	}
+	j.last = last
+	return i
+}
+
+// feedQuoted reads a quoted identifier, "" standing for one ".
+func (j *Judge) feedQuoted(p []byte, i int) int {
+	if j.state == lexQuotedEnd {
+		if p[i] != '"' {
+			j.flush()
+			return i
+		}
+		j.hold(p[i : i+1])
+		j.state = lexQuoted
+		return i + 1
+	}
+	start := i
+	for ; i < len(p); i++ {
+		if p[i] == '"' {
+			if i+1 < len(p) && p[i+1] != '"' && j.wordLen == 0 && !j.uni {
+				j.state = lexBase
+				j.onQuoted(p[start:i])
+				return i + 1
+			}
+			j.hold(p[start:i])
+			j.state = lexQuotedEnd
+			return i + 1
+		}
+	}
+	j.hold(p[start:])
+	return i
+}
+
+// feedLiteral reads on in a quoted literal.
+func (j *Judge) feedLiteral(p []byte, i int) int {
+	if j.state == lexLitEscape {
+		j.state = lexLit
+		return i + 1
+	}
+	start := i
+	if j.slash {
+		for i < len(p) && p[i] != '\'' && p[i] != '\\' {
+			i++
+		}
+	} else if n := bytes.IndexByte(p[i:], '\''); n >= 0 {
+		i += n
+	} else {
+		i = len(p)
+	}
+	j.keep(p[start:i])
+	switch {
+	case i == len(p):
+		return i
+	case p[i] == '\\':
+		j.plain, j.state = false, lexLitEscape
+	default:
+		j.state = lexLitQuote
+	}
+	return i + 1
+}
+
+// feedGap reads behind a literal's quote: a second quote may double it, and
+// after a line end, with nothing but space and -- comments around, another quote
+// continues the literal.
+func (j *Judge) feedGap(p []byte, i int) int {
+	c := p[i]
+	switch j.state {
+	case lexLitQuote:
+		if c == '\'' && j.doubled {
+			j.keep(p[i : i+1])
+			j.state = lexLit
+			return i + 1
+		}
+		j.state, j.newline = lexLitGap, false
+	case lexLitGap:
+		switch {
+		case c == '\n' || c == '\r':
+			j.newline = true
+		case isSpace(c):
+		case c == '-':
+			j.state = lexLitDash
+		case c == '\'' && j.newline:
+			j.state = lexLit
+		default:
+			j.flush()
+			return i
+		}
+		return i + 1
+	case lexLitDash:
+		if c == '-' {
+			j.state = lexLitLine
+			return i + 1
+		}
+		j.flush()
+	case lexLitLine:
+		for ; i < len(p); i++ {
+			if p[i] == '\n' || p[i] == '\r' {
+				j.state = lexLitGap
+				break
+			}
+		}
+	}
+	return i
+}
+
+// feedDollar looks for the tag that closes a dollar quote. A tag holds no $, so
+// a failed match can begin anew only at a $.
+func (j *Judge) feedDollar(p []byte, i int) int {
+	start := i
+	for ; i < len(p); i++ {
+		if j.match == 0 && !j.capture {
+			n := bytes.IndexByte(p[i:], '$')
+			if n < 0 {
+				break
+			}
+			i += n
+		}
+		switch c := p[i]; {
+		case c == '$' && j.match == j.tagLen+1:
+			j.keep(p[start:i])
+			j.litLen = max(0, j.litLen-j.match)
+			j.state = lexBase
+			j.onLiteral()
+			return i + 1
+		case c == '$':
+			j.match = 1
+		case j.match > 0 && j.match <= j.tagLen && c == j.tag[j.match-1]:
+			j.match++
+		default:
+			j.match = 0
+		}
+	}
+	j.keep(p[start:])
+	return len(p)
+}
+
+// flush ends the token at hand, where its first foreign byte or the end of the
+// statement shows that it is complete, and goes back between tokens.
+func (j *Judge) flush() {
+	state := j.state
+	j.state = lexBase
+	switch state {
+	case lexIdent:
+		j.onWord(j.held(), j.wordLen, tokWord)
+	case lexNumber:
+		if j.prev = '0'; j.busy != 0 {
+			j.onWord(j.held(), j.wordLen, tokNumber)
+		}
+	case lexParam, lexDollar:
+		j.onSymbol('$')
+	case lexU:
+		j.onWord(append(j.word[:0], 'u'), 1, tokWord)
+		j.onSymbol('&')
+	case lexDash:
+		j.onSymbol('-')
+	case lexSlash:
+		j.onSymbol('/')
+	case lexQuotedEnd:
+		kind := tokName
+		if j.uni {
+			kind = tokUni
+		}
+		j.onWord(j.held(), j.wordLen, kind)
+	case lexLitQuote, lexLitGap, lexLitLine:
+		j.onLiteral()
+	case lexLitDash:
+		j.onLiteral()
+		j.state = lexDash
+	case lexTag:
+		// No dollar quote after all: a stray $ and a word. The word may yet
+		// turn out to be the letter of E'…'.
+		j.onSymbol('$')
+		j.wordLen = 0
+		j.hold(j.tag[:j.tagLen])
+		j.state = lexIdent
+	}
+}
