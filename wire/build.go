@@ -16,11 +16,6 @@ var (
 	ErrTooLong = errors.New("message is too long")
 )
 
-// All builders append one whole message to dst and return it, without an allocation when dst has room.
-// Those whose strings go to a backend return dst as it was and an error when a string holds a NUL or
-// the message would be longer than CheckClient allows. Those whose strings go to a client cut a string
-// at its first NUL.
-
 // begin appends the header of a message whose length is not known yet; start is where that length goes.
 func begin(dst []byte, typ byte) (out []byte, start int) {
 	return append(dst, typ, 0, 0, 0, 0), len(dst) + 1
@@ -32,8 +27,9 @@ func finish(dst []byte, start int) []byte {
 	return dst
 }
 
-// size returns the length of a message to a backend: fixed bytes besides the length itself and the
-// strings, each of which must be free of NULs and takes one more byte for its own.
+// size returns the length that a message to a backend will announce: fixed bytes, the strings with
+// their terminators, and the length itself. A NUL in a string or a length that CheckClient refuses is
+// an error.
 func size(typ byte, fixed int, texts ...string) (int, error) {
 	n := 4 + fixed
 	for _, s := range texts {

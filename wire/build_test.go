@@ -63,6 +63,11 @@ func TestNothingBuiltForABackendCanSmuggleAMessage(t *testing.T) {
 	t.Parallel()
 	const bad = "a\x00Q\x00\x00\x00\x05\x00"
 	long := strings.Repeat("x", 10000)
+	chunk := make([]byte, 128<<10)
+	gigabytes := make([][]byte, 65535) // one buffer told 65535 times: more than an Int32 can say
+	for i := range gigabytes {
+		gigabytes[i] = chunk
+	}
 	before := []byte("kept")
 	for name, c := range map[string]struct {
 		build func([]byte) ([]byte, error)
@@ -83,7 +88,7 @@ func TestNothingBuiltForABackendCanSmuggleAMessage(t *testing.T) {
 		"execute too long":     {func(d []byte) ([]byte, error) { return AppendExecute(d, long) }, ErrTooLong},
 		"close too long":       {func(d []byte) ([]byte, error) { return AppendClose(d, 'S', long) }, ErrTooLong},
 		"describe too long":    {func(d []byte) ([]byte, error) { return AppendDescribe(d, 'S', long) }, ErrTooLong},
-		"bind too long":        {func(d []byte) ([]byte, error) { return AppendBind(d, "", "", 0, [][]byte{make([]byte, clientLong)}, 0) }, ErrTooLong},
+		"bind too long":        {func(d []byte) ([]byte, error) { return AppendBind(d, "", "", 0, gigabytes, 0) }, ErrTooLong},
 		"parse, too many oids": {func(d []byte) ([]byte, error) { return AppendParse(d, "", "", make([]uint32, 65536)...) }, ErrTooLong},
 		"bind, too many":       {func(d []byte) ([]byte, error) { return AppendBind(d, "", "", 0, make([][]byte, 65536), 0) }, ErrTooLong},
 	} {

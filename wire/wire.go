@@ -8,6 +8,9 @@
 //     arrive and buffers nothing; only the startup phase allocates, at most [MaxStartupPacket] for a
 //     packet and [MaxPassword] for a password.
 //   - Nothing built here can smuggle a message: a builder never copies a NUL into a string field.
+//     Builders append one whole message to dst and allocate nothing when it has room. Those whose
+//     strings go to a backend return an error, and dst as it was, for a NUL or for a message longer
+//     than PostgreSQL reads; those whose strings go to a client cut a string at its first NUL.
 //
 // A connection is read in two phases. Before authentication [ReadPacket] and [ReadPassword] take
 // exactly one packet from the raw connection and never a byte more, so that nothing read in clear
