@@ -1,0 +1,51 @@
+# Versions of the tools that are built into .cache/, once each.
+GOLANGCI_LINT_VERSION := v2.15.0
+GOFUMPT_VERSION       := v0.12.0
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME ?= 30s
+
+TOOLS         := $(CURDIR)/.cache/bin
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+GOFUMPT       := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)
+
+.PHONY: help build test lint demo bench fuzz
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./tenantgate, a static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o tenantgate ./cmd/tenantgate
+
+test: ## install what the tests need, lint, and run every test with the race detector
+	integration/install.sh
+	$(MAKE) --no-print-directory lint
+	go vet ./...
+	CGO_ENABLED=1 go test -race -timeout 15m ./...
+
+lint: $(GOLANGCI_LINT) $(GOFUMPT) ## check the format and the code
+	@unformatted=$$($(GOFUMPT) -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run $(GOFUMPT) -w on:" >&2; echo "$$unformatted" >&2; exit 1; fi
+	$(GOLANGCI_LINT) run ./...
+
+demo: build ## start a throw-away PostgreSQL with two tenants and the proxy in front of it
+	./tenantgate demo
+
+bench: ## run the micro benchmarks
+	go test -run '^$$' -bench . -benchmem ./wire/ ./auth/ ./session/
+
+fuzz: ## fuzz every target for FUZZTIME (30s)
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+$(TOOLS)/golangci-lint-%:
+	GOBIN=$(TOOLS) CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
+	mv $(TOOLS)/golangci-lint $@
+
+$(TOOLS)/gofumpt-%:
+	GOBIN=$(TOOLS) CGO_ENABLED=0 go install mvdan.cc/gofumpt@$*
+	mv $(TOOLS)/gofumpt $@
