@@ -103,11 +103,12 @@ type Judge struct {
 	pending pending // what a function's name or UPDATE waits for
 
 	rolled    Rule // the rule of CREATE, ALTER or DROP, should USER not be followed by MAPPING
+	viewing   bool // CREATE VIEW
 	clauses   bool // SET clauses may follow: CREATE FUNCTION, ALTER ROLE and their kin
 	resetting bool // RESET rather than SET
 	scoped    bool // SESSION or LOCAL was read
 	single    bool // the name is one unquoted word
-	nameLen   int  // maxLiteral+1: unknown
+	nameLen   int
 	name      [maxLiteral]byte
 	set       setKind // of the name
 

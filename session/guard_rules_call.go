@@ -68,17 +68,19 @@ func (j *Judge) bodyWord(t token) {
 		}
 		return
 	}
-	if t.kind == tokWord {
-		switch string(t.text) {
-		case "update":
-			j.pending = pendUpdate
-			return
-		case "set":
-			if j.clauses {
-				j.beginSet(false)
-			}
-			return
+	switch {
+	case t.is("update"):
+		j.pending = pendUpdate
+		return
+	case t.is("set"):
+		if j.clauses {
+			j.beginSet(false)
 		}
+		return
+	case j.viewing && string(t.text) == "pg_settings":
+		// A view on it can be updated as it can.
+		j.violate(RuleHiddenSettings)
+		return
 	}
 	c, ok := callees[string(t.text)]
 	if !ok || t.long {

@@ -1,6 +1,10 @@
 package session
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
 
 // setKind says what is special about a setting.
 type setKind uint8
@@ -13,7 +17,6 @@ const (
 	setReplication         // session_replication_role: only back
 	setEncoding            // client_encoding: only one in which the lexer reads what the server reads
 	setStrings             // standard_conforming_strings: only on
-	setUnknown             // the name cannot be read
 )
 
 // safeEncodings holds the names of the client encodings whose multi-byte
@@ -103,8 +106,6 @@ func parameterRule(k setKind, value []byte) Rule {
 	switch k {
 	case setContext, setSeal:
 		return RuleContextSet
-	case setUnknown:
-		return RuleContextUnicode
 	case setRole:
 		if string(value) != "none" {
 			return RuleRoleSet
@@ -116,13 +117,21 @@ func parameterRule(k setKind, value []byte) Rule {
 			return RuleHiddenEncoding
 		}
 	case setStrings:
-		switch string(value) {
-		case "on", "ON", "true", "TRUE", "1", "yes":
-		default:
+		if !isOn(value) {
 			return RuleHiddenStrings
 		}
 	}
 	return ""
+}
+
+// isOn reads a boolean as PostgreSQL's parse_bool does, as far as true goes: on, 1
+// and the prefixes of true and yes, in any case.
+func isOn(value []byte) bool {
+	switch strings.ToLower(string(value)) {
+	case "on", "1", "t", "tr", "tru", "true", "y", "ye", "yes":
+		return true
+	}
+	return false
 }
 
 // isOwn reports whether value is what the session itself has given to the named
@@ -137,12 +146,8 @@ func (j *Judge) isOwn(name, value []byte) bool {
 			return false
 		}
 	}
-	for _, r := range j.guard.reserved {
-		if r == string(name) {
-			return j.own(r) == string(value)
-		}
-	}
-	return false
+	i := slices.IndexFunc(j.guard.reserved, func(r string) bool { return r == string(name) })
+	return i >= 0 && j.own(j.guard.reserved[i]) == string(value)
 }
 
 // beginSet starts to read a SET or RESET statement.
@@ -171,20 +176,23 @@ func (j *Judge) stepSet(t token) {
 	}
 }
 
-// setPart takes a part of the setting's name.
+// setPart takes a part of the setting's name. A name that cannot be read may be
+// any, and may be reset.
 func (j *Judge) setPart(t token) {
+	j.stage = stageBody
 	if t.kind > tokUni {
-		j.stage = stageBody
+		return
+	}
+	if t.kind == tokUni || t.long || j.nameLen+1+len(t.text) > len(j.name) {
+		if j.clauses {
+			j.violate(RuleContextClause)
+			return
+		}
+		j.violate(RuleContextUnicode)
+		j.effects.ResetUnknown = true
 		return
 	}
 	j.stage = stageSetNext
-	if t.kind == tokUni || t.long {
-		j.nameLen = maxLiteral + 1
-	}
-	if j.nameLen+len(t.text)+1 > maxLiteral {
-		j.nameLen = maxLiteral + 1
-		return
-	}
 	if !j.single && j.nameLen > 0 {
 		j.name[j.nameLen] = '.'
 		j.nameLen++
@@ -192,13 +200,8 @@ func (j *Judge) setPart(t token) {
 	j.nameLen += copy(j.name[j.nameLen:], t.text)
 }
 
-// setting returns the name that was read, or nil when it is unknown.
-func (j *Judge) setting() []byte {
-	if j.nameLen > maxLiteral {
-		return nil
-	}
-	return foldName(j.name[:j.nameLen])
-}
+// setting returns the name that was read, folded.
+func (j *Judge) setting() []byte { return foldName(j.name[:j.nameLen]) }
 
 // rename makes s the name that was read.
 func (j *Judge) rename(s string) {
@@ -222,21 +225,8 @@ func (j *Judge) setNext(t token) {
 		return
 	}
 	word := ""
-	if j.single && j.nameLen <= len("transaction") {
-		switch string(j.name[:j.nameLen]) {
-		case "time":
-			word = "time"
-		case "session":
-			word = "session"
-		case "local":
-			word = "local"
-		case "role":
-			word = "role"
-		case "names":
-			word = "names"
-		case "transaction":
-			word = "transaction"
-		}
+	if j.single {
+		word = grammarWord(j.setting())
 	}
 	switch {
 	case word == "time" && t.is("zone"):
@@ -262,10 +252,21 @@ func (j *Judge) setNext(t token) {
 		j.scoped = true
 		j.stage = stageSetName
 		j.stepSet(t)
-	case j.resetting && string(j.setting()) == "transaction_isolation" && t.is("level"):
+	case string(j.setting()) == "transaction_isolation" && t.is("level"):
 	default:
 		j.stage = stageBody
 	}
+}
+
+// grammarWord returns name when PostgreSQL's grammar may read it as a key word of
+// SET and RESET, else "".
+func grammarWord(name []byte) string {
+	for _, w := range [...]string{"time", "session", "local", "role", "names", "transaction"} {
+		if w == string(name) {
+			return w
+		}
+	}
+	return ""
 }
 
 // openValue looks the name up when it is complete and a value is to follow. In a
@@ -273,15 +274,11 @@ func (j *Judge) setNext(t token) {
 // looked at.
 func (j *Judge) openValue() {
 	j.stage = stageSetValue
-	name := j.setting()
-	j.set = setUnknown
-	if name != nil {
-		j.set = j.guard.setKind(name)
-	}
+	j.set = j.guard.setKind(j.setting())
 	if j.clauses {
 		j.stage = stageBody
 		switch j.set {
-		case setContext, setSeal, setUnknown:
+		case setContext, setSeal:
 			j.violate(RuleContextClause)
 		case setRole:
 			j.violate(RuleRoleSet)
@@ -302,7 +299,7 @@ func (j *Judge) setValue(t token) {
 	}
 	j.stage = stageBody
 	if t.is("default") || t.is("local") && string(j.setting()) == "timezone" {
-		j.noteReset()
+		j.effects.add(j.setting())
 		return
 	}
 	if j.set == setFree {
@@ -330,22 +327,11 @@ func (j *Judge) endSet() {
 	case j.resetting && j.single && string(j.setting()) == "all":
 		j.effects.ResetAll = true
 	case j.resetting:
-		j.noteReset()
+		j.effects.add(j.setting())
 	case j.single && string(j.setting()) == "names":
 		j.rename("client_encoding")
-		j.noteReset()
+		j.effects.add(j.setting())
 	}
-}
-
-// noteReset notes that the named setting is reset.
-func (j *Judge) noteReset() {
-	name := j.setting()
-	if name == nil {
-		j.effects.ResetUnknown = true
-		j.violate(RuleContextUnicode)
-		return
-	}
-	j.effects.add(name)
 }
 
 // judgeSet judges a SET of a protected setting to value; known is false when the

@@ -56,7 +56,7 @@ const (
 )
 
 // wordMask tells by the first byte of a word, and by its length as the bit, which
-// words matter in a body: names of functions, UPDATE and SET.
+// words matter in a body.
 var wordMask = makeWordMask()
 
 // makeWordMask fills wordMask from callees.
@@ -68,8 +68,9 @@ func makeWordMask() (t [256]uint64) {
 	for w := range callees {
 		add(w)
 	}
-	add("update")
-	add("set")
+	for _, w := range []string{"update", "set", "pg_settings"} {
+		add(w)
+	}
 	return t
 }
 
@@ -134,7 +135,7 @@ func (j *Judge) onLiteral() {
 
 // restart makes ready for the next statement of the string.
 func (j *Judge) restart() {
-	j.stage, j.clauses, j.busy = stageStart, false, 1
+	j.stage, j.clauses, j.viewing, j.busy = stageStart, false, false, 1
 }
 
 // token takes every token where the guard listens.
@@ -289,8 +290,10 @@ func (j *Judge) create(t token) {
 		return
 	}
 	switch string(t.text) {
-	case "or", "replace", "trusted", "procedural":
+	case "or", "replace", "trusted", "procedural", "temp", "temporary", "recursive":
 		return
+	case "view":
+		j.viewing = true
 	case "function", "procedure":
 		j.violate(RuleHiddenFunction)
 		j.clauses = true

@@ -1,0 +1,40 @@
+package session
+
+import (
+	"strings"
+	"testing"
+)
+
+// benchStatement is an ordinary statement of about 500 bytes.
+const benchStatement = `SELECT p.id, p.name, p.description, p.created_at, p.updated_at, o.id AS organization_id, o.name AS organization_name, ` +
+	`count(t.id) AS tasks, coalesce(sum(t.estimate), 0) AS estimate FROM projects p INNER JOIN organizations o ON o.id = p.organization_id ` +
+	`LEFT JOIN tasks t ON t.project_id = p.id AND t.state <> 'archived' WHERE p.owner_id = $1 AND p.created_at >= $2 AND p.name ILIKE '%' || $3 || '%' ` +
+	`GROUP BY p.id, o.id ORDER BY p.created_at DESC, p.id LIMIT 50 OFFSET $4`
+
+// benchQuoted is the like from an ORM that quotes every name.
+const benchQuoted = `SELECT "core_project"."id", "core_project"."name", "core_project"."created_at", "core_organization"."id", "core_organization"."name" ` +
+	`FROM "core_project" INNER JOIN "core_organization" ON ("core_project"."organization_id" = "core_organization"."id") WHERE ` +
+	`("core_project"."owner_id" = 42 AND "core_project"."state" IN ('open', 'waiting')) ORDER BY "core_project"."created_at" DESC LIMIT 21`
+
+func BenchmarkJudge(b *testing.B) {
+	for _, c := range []struct{ name, sql string }{
+		{"36B", `SELECT name FROM users WHERE id = $1`},
+		{"500B", benchStatement},
+		{"quoted", benchQuoted},
+		{"13kB", `INSERT INTO t (a, b, c) VALUES ` + strings.Repeat(`(1, 'some text of a row', $7), `, 450) + `(1, '', 2)`},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			sql := []byte(c.sql)
+			b.SetBytes(int64(len(sql)))
+			b.ReportAllocs()
+			var j Judge
+			for b.Loop() {
+				j.Begin(testGuard, true, testOwn)
+				j.Feed(sql)
+				if j.End().Rule != "" {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
