@@ -137,7 +137,7 @@ func goodClaims(edits map[string]any) map[string]any {
 // signed mints a token with a key that LoadSigningKeyFile would give.
 func signed(t testing.TB, name, kid string, material any, claims map[string]any) string {
 	t.Helper()
-	token, err := Mint(SigningKey{algorithm: algorithmNamed(name), id: kid, material: material}, claims)
+	token, err := Mint(SigningKey{algorithm: algorithmNamed(name), id: kid, material: seal(material)}, claims)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -213,5 +213,5 @@ func parseJWK(entry []byte) (key, error) {
 	if err := a.fits(jwk.Key); err != nil {
 		return key{}, err
 	}
-	return key{algorithm: a, id: jwk.KeyID, material: jwk.Key, jwks: true}, nil
+	return key{algorithm: a, id: jwk.KeyID, material: seal(jwk.Key), jwks: true}, nil
 }

@@ -26,9 +26,16 @@ const maxCandidates = 16
 type key struct {
 	algorithm *algorithm
 	id        string // "": answers to every kid
-	material  any    // what golang-jwt verifies with: []byte or a public key
+	material  sealed // what golang-jwt verifies with: []byte or a public key
 	jwks      bool   // came from the JWKS
 }
+
+// sealed holds key material where no print of a struct around it can show it:
+// fmt prints the address of a function.
+type sealed func() any
+
+// seal returns material as sealed.
+func seal(material any) sealed { return func() any { return material } }
 
 // keyring is the set of keys in force; it never changes once it is built.
 type keyring struct {
@@ -45,9 +52,9 @@ func (r *keyring) candidates(a *algorithm, kid string) []jwt.VerificationKey {
 		switch {
 		case k.algorithm != a:
 		case kid == "" || k.id == kid:
-			named = append(named, k.material)
+			named = append(named, k.material())
 		case k.id == "":
-			unnamed = append(unnamed, k.material)
+			unnamed = append(unnamed, k.material())
 		}
 	}
 	all := append(named, unnamed...)
@@ -82,12 +89,14 @@ func staticKey(cfg KeyConfig) (key, error) {
 		return key{}, fmt.Errorf("algorithm: %q is not supported; use one of %s", cfg.Algorithm, algorithmNames())
 	}
 	k := key{algorithm: a, id: cfg.KeyID}
+	var material any
 	var err error
 	if a.family == familyHMAC {
-		k.material, err = hmacSecret(a, cfg)
+		material, err = hmacSecret(a, cfg)
 	} else {
-		k.material, err = publicKey(a, cfg)
+		material, err = publicKey(a, cfg)
 	}
+	k.material = seal(material)
 	return k, err
 }
 

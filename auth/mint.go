@@ -14,7 +14,7 @@ import (
 type SigningKey struct {
 	algorithm *algorithm
 	id        string
-	material  any
+	material  sealed
 }
 
 // Algorithm returns the JWS algorithm that the key signs with, "" for the zero
@@ -76,7 +76,7 @@ func LoadSigningKeyFile(file, name, keyID string) (SigningKey, error) {
 	if err := a.fits(public); err != nil {
 		return SigningKey{}, fmt.Errorf("%s %w", file, err)
 	}
-	return SigningKey{algorithm: a, id: keyID, material: private}, nil
+	return SigningKey{algorithm: a, id: keyID, material: seal(private)}, nil
 }
 
 // Mint signs a token with exactly these claims; times are the caller's, in whole
@@ -89,7 +89,7 @@ func Mint(key SigningKey, claims map[string]any) (string, error) {
 	if key.id != "" {
 		token.Header["kid"] = key.id
 	}
-	signed, err := token.SignedString(key.material)
+	signed, err := token.SignedString(key.material())
 	if err != nil {
 		return "", fmt.Errorf("sign a token with %s: %w", key.algorithm.name, err)
 	}
