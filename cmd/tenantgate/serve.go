@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
+	"github.com/tenantgate/tenantgate/auth"
 	"github.com/tenantgate/tenantgate/proxy"
 )
 
@@ -35,63 +37,98 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err)
 	}
-	log := l.server.Log
 	server, err := proxy.New(l.server)
 	if err != nil {
 		return fail(stderr, fmt.Errorf("starting: %w", err))
 	}
-	l.announce(log)
+	s := &serving{server: server, path: *path, stderr: stderr, log: l.server.Log}
+	l.announce(s.log)
+	s.refresh(l.verifier)
+	defer func() { s.endRefresh() }() // the last one, after reloads
 
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	go obey(ctx, signals, server, *path, stderr, log)
-	told(log, notify("READY=1"))
-	if err := server.Serve(ctx); err != nil {
-		log.Error("the proxy has stopped", "error", err)
+	over := make(chan error)
+	go func() { over <- server.Serve(context.Background()) }()
+	s.tell("READY=1")
+	err = s.obey(signals, over)
+	if err != nil {
+		s.log.Error("the proxy has stopped", "error", err)
 		return exitFailure
 	}
-	log.Info("the proxy has stopped")
+	s.log.Info("the proxy has stopped")
 	return exitOK
 }
 
-// obey acts on signals until ctx ends.
-func obey(ctx context.Context, signals <-chan os.Signal, server *proxy.Server, path string, stderr io.Writer, log *slog.Logger) {
+// serving is a running proxy and what it was started from.
+type serving struct {
+	server     *proxy.Server
+	path       string    // of the configuration file
+	stderr     io.Writer // where logs go
+	log        *slog.Logger
+	endRefresh func() // ends what refresh began
+}
+
+// obey acts on signals until Serve has returned, which over tells.
+func (s *serving) obey(signals <-chan os.Signal, over <-chan error) error {
 	draining := false
 	for {
-		var s os.Signal
+		var got os.Signal
 		select {
-		case <-ctx.Done():
-			return
-		case s = <-signals:
+		case err := <-over:
+			return err
+		case got = <-signals:
 		}
 		switch {
-		case s == syscall.SIGHUP:
-			reload(server, path, stderr, log)
+		case got == syscall.SIGHUP:
+			s.reload()
 		case !draining:
 			draining = true
-			log.Info("draining: no new clients; a second signal ends at once", "signal", s.String())
-			told(log, notify("STOPPING=1"))
-			server.Drain()
+			s.log.Info("draining: no new clients; a second signal ends at once", "signal", got.String())
+			s.tell("STOPPING=1")
+			s.server.Drain()
 		default:
-			log.Warn("ending at once", "signal", s.String())
-			_ = server.Close() // Serve returns what matters
+			s.log.Warn("ending at once", "signal", got.String())
+			_ = s.server.Close() // Serve returns what matters
 		}
 	}
 }
 
 // reload reads the configuration again. One that does not pass leaves the
 // running configuration in force.
-func reload(server *proxy.Server, path string, stderr io.Writer, log *slog.Logger) {
-	l, err := load(path, stderr)
+func (s *serving) reload() {
+	l, err := load(s.path, s.stderr)
 	if err == nil {
-		err = server.Reload(l.server)
+		err = s.server.Reload(l.server)
 	}
 	if err != nil {
-		log.Error("the configuration was not reloaded, the previous one stays in force", "error", err)
+		s.log.Error("the configuration was not reloaded, the previous one stays in force", "error", err)
 		return
 	}
-	log.Info("the configuration was reloaded")
-	l.announce(l.server.Log)
+	s.log = l.server.Log
+	s.log.Info("the configuration was reloaded")
+	l.announce(s.log)
+	s.refresh(l.verifier)
+}
+
+// refresh keeps the keys and revocations of verifier fresh, and no longer those
+// of the verifier before it.
+func (s *serving) refresh(verifier *auth.Verifier) {
+	if s.endRefresh != nil {
+		s.endRefresh()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { verifier.Run(ctx) })
+	s.endRefresh = func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// tell tells the service manager. That it cannot be told is no reason to stop.
+func (s *serving) tell(state string) {
+	if err := notify(state); err != nil {
+		s.log.Warn("the service manager was not told", "error", err)
+	}
 }
 
 // announce logs what an operator must know about this configuration.
@@ -128,11 +165,4 @@ func (l *loaded) filesNeeded() uint64 {
 		need += db.PoolSize
 	}
 	return uint64(need)
-}
-
-// told logs that the service manager could not be told.
-func told(log *slog.Logger, err error) {
-	if err != nil {
-		log.Warn("the service manager was not told", "error", err)
-	}
 }
