@@ -28,7 +28,7 @@ need default-jdk-headless -- has javac
 need libpostgresql-jdbc-java -- test -e /usr/share/java/postgresql.jar
 need nodejs -- has node
 need npm -- has npm
-for module in psycopg2 asyncpg sqlalchemy fastapi uvicorn httpx; do
+for module in psycopg2 asyncpg sqlalchemy fastapi uvicorn; do
 	need "python3-$module" -- /usr/bin/python3 -c "import $module"
 done
 
