@@ -15,6 +15,28 @@ import (
 	"time"
 )
 
+// badAnswers are answers that must not change the keys in force, most of them
+// with a key set in the body; foreign is the address of another host.
+func badAnswers(stolen []byte, foreign string) map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"500":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); _, _ = w.Write(stolen) },
+		"404":          http.NotFound,
+		"204":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
+		"empty set":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[]}`) },
+		"unusable set": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[{"kty":"XYZ"}]}`) },
+		"HTML":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `<html>`) },
+		"2 MiB": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(append(bytes.Repeat([]byte(" "), 2<<20), stolen...))
+		},
+		"body cut off": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9999")
+			_, _ = w.Write(stolen)
+		},
+		"other host":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign, http.StatusFound) },
+		"redirect loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) },
+	}
+}
+
 func TestFetchKeepsTheLastGoodSet(t *testing.T) {
 	set := jwkSet(t, jwk("one", "ES256", p256Pair().public))
 	var answer atomic.Pointer[http.HandlerFunc]
@@ -35,23 +57,7 @@ func TestFetchKeepsTheLastGoodSet(t *testing.T) {
 	wantRefused(t, v, one, ReasonNoKeys)
 	wantRefused(t, v, hs(t, nil), ReasonAlgorithm) // no JWKS will ever verify this
 
-	bad := map[string]http.HandlerFunc{
-		"500":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); _, _ = w.Write(stolen) },
-		"404":          http.NotFound,
-		"204":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
-		"empty set":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[]}`) },
-		"unusable set": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"keys":[{"kty":"XYZ"}]}`) },
-		"HTML":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `<html>`) },
-		"2 MiB": func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(append(bytes.Repeat([]byte(" "), 2<<20), stolen...))
-		},
-		"body cut off": func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Length", "9999")
-			_, _ = w.Write(stolen)
-		},
-		"other host":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, foreign.URL, http.StatusFound) },
-		"redirect loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) },
-	}
+	bad := badAnswers(stolen, foreign.URL)
 	check := func(installed bool) {
 		t.Helper()
 		for name, handler := range bad {
@@ -160,7 +166,7 @@ func TestFetchGivesUpAfterFiveSeconds(t *testing.T) {
 
 func TestRunFetchesRetriesAndRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var logged bytes.Buffer
+		var logged logBuffer
 		v, source := withIssuer(t, &logged)
 		one := signed(t, "ES256", "one", p256Pair().private, goodClaims(nil))
 		two := signed(t, "ES256", "two", p256Other().private, goodClaims(nil))

@@ -226,3 +226,23 @@ func jwkSet(t testing.TB, keys ...jose.JSONWebKey) []byte {
 	}
 	return []byte(`{"keys":[` + strings.Join(entries, ",") + `]}`)
 }
+
+// logBuffer is a log's output that may be read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String returns what was logged so far.
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}

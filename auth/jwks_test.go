@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/rsa"
 	"encoding/json"
@@ -52,9 +51,14 @@ func TestJWKSKeysAreBoundToOneAlgorithm(t *testing.T) {
 		name, kid string
 		key       pair
 	}{
-		{"RS256", "r", rsaPair()}, {"PS384", "ps", rsaOther()}, {"ES256", "e", p256Pair()},
-		{"ES384", "e3", p384Pair()}, {"ES512", "e5", p521Pair()}, {"EdDSA", "ed", edPair()},
-		{"RS256", "", rsaPair()}, {"EdDSA", "", edPair()},
+		{"RS256", "r", rsaPair()},
+		{"PS384", "ps", rsaOther()},
+		{"ES256", "e", p256Pair()},
+		{"ES384", "e3", p384Pair()},
+		{"ES512", "e5", p521Pair()},
+		{"EdDSA", "ed", edPair()},
+		{"RS256", "", rsaPair()},
+		{"EdDSA", "", edPair()},
 	} {
 		wantAccepted(t, v, signed(t, c.name, c.kid, c.key.private, goodClaims(nil)))
 	}
@@ -171,7 +175,7 @@ func TestJWKSURLMustBeHTTPSOrLoopback(t *testing.T) {
 
 func TestChangedJWKSFileIsTakenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var logged bytes.Buffer
+		var logged logBuffer
 		path := file(t, jwkSet(t, jwk("one", "ES256", p256Pair().public)))
 		v, err := New(Config{JWKS: JWKSConfig{File: path}}, slog.New(slog.NewTextHandler(&logged, nil)))
 		if err != nil {

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
@@ -115,7 +114,7 @@ func TestRevocationTakesEffectWithinHalfASecond(t *testing.T) {
 
 func TestRevokedFileThatTurnsBadKeepsThePreviousSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var logged bytes.Buffer
+		var logged logBuffer
 		path := file(t, []byte("jti=token-1\n"))
 		v, err := New(Config{Keys: []KeyConfig{hsKey}, RevokedFile: path}, slog.New(slog.NewTextHandler(&logged, nil)))
 		if err != nil {
