@@ -23,6 +23,10 @@ type decoder struct {
 	getenv func(string) (string, bool) // looks up ${NAME}
 }
 
+// shortestHidden is the length of the shortest value of a variable that is kept
+// out of reports: replacing shorter ones would garble them.
+const shortestHidden = 4
+
 // environmentValue is a scalar that stands for an environment variable.
 var environmentValue = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
@@ -151,7 +155,7 @@ func (d *decoder) decodeScalar(path string, node *yaml.Node, into reflect.Value)
 			d.addf(path, "the environment variable %s is not set; set it or remove the key", name[1])
 			return
 		}
-		if value != "" {
+		if len(value) >= shortestHidden {
 			d.hidden[value] = text
 		}
 		text, shown = value, "the value of "+text
