@@ -124,6 +124,23 @@ func (f frame) cells() []string {
 	return out
 }
 
+// columns renders a RowDescription. The id of a table that was made later than
+// the catalogue differs from run to run, so it is only told apart from none.
+func (f frame) columns() []string {
+	var out []string
+	b := f.body[2:]
+	for range binary.BigEndian.Uint16(f.body) {
+		name, rest, _ := bytes.Cut(b, []byte{0})
+		table := binary.BigEndian.Uint32(rest)
+		if table >= 16384 {
+			table = 16384
+		}
+		out = append(out, fmt.Sprintf("%s:%d:%x", name, table, rest[4:18]))
+		b = rest[18:]
+	}
+	return out
+}
+
 // field returns one field of an ErrorResponse or NoticeResponse, such as 'C'.
 func (f frame) field(code byte) string {
 	for b := f.body; len(b) > 1; {
@@ -144,6 +161,8 @@ func (f frame) String() string {
 	switch f.typ {
 	case 'D':
 		return "D[" + strings.Join(f.cells(), "|") + "]"
+	case 'T':
+		return "T[" + strings.Join(f.columns(), "|") + "]"
 	case 'E', 'N':
 		var parts []string
 		for _, c := range []byte("VCMDHPpqWstcdn") {
