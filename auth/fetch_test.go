@@ -58,6 +58,10 @@ func TestFetchKeepsTheLastGoodSet(t *testing.T) {
 	wantRefused(t, v, hs(t, nil), ReasonAlgorithm) // no JWKS will ever verify this
 
 	bad := badAnswers(stolen, foreign.URL)
+	serve(bad["redirect loop"])
+	if err := v.Fetch(t.Context()); err == nil || !strings.HasSuffix(err.Error(), "redirected too often") {
+		t.Errorf("redirect loop: %v", err)
+	}
 	check := func(installed bool) {
 		t.Helper()
 		for name, handler := range bad {

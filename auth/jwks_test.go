@@ -92,6 +92,7 @@ func TestOneBadKeyDoesNotCostTheSet(t *testing.T) {
 	for name, bad := range map[string]string{
 		"oct":              `{"kty":"oct","kid":"bad","alg":"HS256","k":"` + b64(testSecret) + `"}`,
 		"private":          string(private),
+		"secret beside":    rawJWK(t, other, map[string]any{"k": b64(testSecret)}),
 		"weak RSA":         rawJWK(t, jwk("bad", "RS256", weak), nil),
 		"even exponent":    rawJWK(t, jwk("bad", "RS256", even), nil),
 		"for encryption":   rawJWK(t, other, map[string]any{"use": "enc"}),

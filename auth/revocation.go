@@ -77,16 +77,17 @@ func (s *revocations) add(line string, rule tenantRule) error {
 	return nil
 }
 
-// names reports whether the set revokes a token.
+// names reports whether the set revokes a token. It holds no empty value, so a
+// token without `sub` or `jti` is not caught by those.
 func (s *revocations) names(c *claims) bool {
 	if _, ok := s.tenants[c.tenant]; ok {
 		return true
 	}
-	if _, ok := s.subjects[c.subject]; ok && c.subject != "" {
+	if _, ok := s.subjects[c.subject]; ok {
 		return true
 	}
 	_, ok := s.tokens[c.tokenID]
-	return ok && c.tokenID != ""
+	return ok
 }
 
 // Revoked reports whether the revoked file names the Identity's token, subject

@@ -2,9 +2,11 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,26 +163,55 @@ func TestHalfWrittenRevokedFileTakesNoEffect(t *testing.T) {
 	})
 }
 
-func TestWatchedFileNoticesAnEditThatKeepsSizeAndTime(t *testing.T) {
-	path := file(t, []byte("jti=a\n"))
-	w := &watched{path: path, limit: 1 << 10}
+// watchedFile returns a watched file that was loaded once.
+func watchedFile(t *testing.T, content string) *watched {
+	t.Helper()
+	w := &watched{path: file(t, []byte(content)), limit: 1 << 10}
 	if _, err := w.load(); err != nil {
 		t.Fatal(err)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.recent = false // as if the file had been old when it was read
-	w.seen.changed.Sec--
-	rewrite(t, path, []byte("jti=b\n"))
-	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
-		t.Fatal(err)
-	}
+	return w
+}
+
+// wantPolled fails unless the second poll from now gives the content.
+func wantPolled(t *testing.T, w *watched, want string) {
+	t.Helper()
 	if content, err := w.poll(); err != nil || content != nil {
 		t.Fatalf("%q, %v at the first look", content, err)
 	}
-	if content, err := w.poll(); err != nil || string(content) != "jti=b\n" {
+	if content, err := w.poll(); err != nil || string(content) != want {
 		t.Fatalf("%q, %v at the second look", content, err)
 	}
+	if content, err := w.poll(); err != nil || content != nil {
+		t.Fatalf("%q, %v at the third look", content, err)
+	}
 }
+
+func TestWatchedFileNoticesAnEditThatKeepsSizeAndTime(t *testing.T) {
+	w := watchedFile(t, "jti=a\n")
+	w.recent = false // as if the file had been old when it was read
+	info, err := os.Stat(w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := func(info os.FileInfo) syscall.Timespec { return info.Sys().(*syscall.Stat_t).Ctim }
+	for before := changed(info); changed(info) == before; { // until the clock of the file system ticks
+		rewrite(t, w.path, []byte("jti=b\n"))
+		if err := os.Chtimes(w.path, w.modified(), w.modified()); err != nil {
+			t.Fatal(err)
+		}
+		if info, err = os.Stat(w.path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantPolled(t, w, "jti=b\n")
+}
+
+func TestWatchedFileNoticesAnEditWithinOneTickOfItsClock(t *testing.T) {
+	w := watchedFile(t, "jti=b\n")
+	w.applied = sha256.Sum256([]byte("jti=a\n")) // what stood there at the same time stamps
+	wantPolled(t, w, "jti=b\n")
+}
+
+// modified is the modification time of the stamp.
+func (w *watched) modified() time.Time { return time.Unix(w.seen.modified.Unix()) }

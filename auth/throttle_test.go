@@ -96,7 +96,10 @@ func TestThrottleMemoryIsBounded(t *testing.T) {
 	addr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
 	for i := range maxThrottled + 1000 {
 		throttle.Failed(addr(i), testNow)
-		throttle.Failed(addr(0), testNow) // fails all the time: never the stalest
+		if i > 0 && throttle.Allowed(addr(0), testNow) {
+			t.Fatalf("an address that fails all the time was forgotten after %d others", i)
+		}
+		throttle.Failed(addr(0), testNow)
 	}
 	if len(throttle.entries) != maxThrottled || throttle.order.Len() != maxThrottled {
 		t.Errorf("%d addresses remembered", len(throttle.entries))

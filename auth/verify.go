@@ -176,9 +176,7 @@ func (v *Verifier) verify(now time.Time, ring *keyring, token string) (*claims, 
 	}
 	values, refusal := v.checkSignature(ring, a, head.kid, token)
 	if refusal != nil {
-		if refusal.Reason != ReasonMalformed {
-			v.missed(ring, a, head.kid)
-		}
+		v.missed(ring, a, head.kid)
 		return nil, refusal
 	}
 	return v.checkClaims(now, values)
