@@ -39,22 +39,28 @@ const wireTimeout = 30 * time.Second
 // dial opens a bare connection to the endpoint.
 func (e endpoint) dial(t testing.TB) *wire {
 	t.Helper()
-	c, err := dialTCP(e)
+	w, err := e.tryDial(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWire(t, e, c)
 	t.Cleanup(w.close)
 	return w
 }
 
-// dialTCP opens the socket of a wire client.
-func dialTCP(e endpoint) (net.Conn, error) {
-	return net.DialTimeout("tcp", e.address(), 10*time.Second)
+// tryDial opens the socket, for goroutines that may not fail the test themselves.
+func (e endpoint) tryDial(t testing.TB) (*wire, error) {
+	c, err := net.DialTimeout("tcp", e.address(), 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	w := newWire(t, e, c)
+	if e.tls != nil {
+		err = w.requestTLS(e.tls)
+	}
+	return w, err
 }
 
-// newWire makes a wire client of an open socket, for goroutines that may not
-// fail the test themselves.
+// newWire makes a wire client of an open socket.
 func newWire(t testing.TB, e endpoint, c net.Conn) *wire {
 	return &wire{t: t, ep: e, conn: c, r: bufio.NewReaderSize(c, 64<<10)}
 }
@@ -72,7 +78,11 @@ func (e endpoint) login(t testing.TB, params ...string) *wire {
 // tryLogin is login that returns what went wrong.
 func (e endpoint) tryLogin(t testing.TB, params ...string) (*wire, error) {
 	t.Helper()
-	w := e.dial(t)
+	w, err := e.tryDial(t)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(w.close)
 	w.send(startup(append([]string{"user", e.user, "database", e.database}, params...)...))
 	return w, w.authenticate()
 }
@@ -105,7 +115,17 @@ func (w *wire) authenticate() error {
 	}
 }
 
-// startTLS wraps the connection after an SSLRequest was answered with S.
+// requestTLS sends an SSLRequest and starts TLS, which the server must offer.
+func (w *wire) requestTLS(config *tls.Config) error {
+	w.send(untyped(codeSSL))
+	_ = w.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if b, err := w.r.ReadByte(); err != nil || b != 'S' {
+		return fmt.Errorf("the SSLRequest was answered with %q, %v", b, err)
+	}
+	return w.startTLS(config)
+}
+
+// startTLS wraps the connection in TLS as a client.
 func (w *wire) startTLS(config *tls.Config) error {
 	c := tls.Client(w.conn, config)
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
@@ -225,10 +245,14 @@ func (w *wire) close() {
 
 // reset closes the socket so that the peer gets a RST.
 func (w *wire) reset() {
-	if c, ok := w.conn.(*net.TCPConn); ok {
-		_ = c.SetLinger(0)
+	c := w.conn
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
 	}
-	w.close()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
 }
 
 // cancel sends a CancelRequest on a connection of its own in plain TCP and, when

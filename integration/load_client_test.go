@@ -64,14 +64,14 @@ func (l *load) client(number int) {
 // is a broken promise.
 func (c *loadClient) session() error {
 	ep := c.load.endpoint(c.check.x)
-	conn, err := dialTCP(ep)
+	w, err := ep.tryDial(c.load.t)
 	if err != nil {
 		return err
 	}
-	c.w = newWire(c.load.t, ep, conn)
-	defer c.w.close()
+	c.w = w
+	defer w.close()
 	defer c.flying.Wait()
-	if _, err := conn.Write(startup("user", ep.user, "database", ep.database)); err != nil {
+	if _, err := w.conn.Write(startup("user", ep.user, "database", ep.database)); err != nil {
 		return err
 	}
 	if c.rng.IntN(20) == 0 { // a client that gives up at the password
@@ -96,7 +96,7 @@ func (c *loadClient) session() error {
 		}
 	}
 	if c.rng.IntN(2) == 0 {
-		_, _ = conn.Write(terminate)
+		_, _ = w.conn.Write(terminate)
 	}
 	return nil
 }

@@ -60,3 +60,5 @@ CREATE TABLE plain_numbers AS SELECT n, md5(n::text) AS hash FROM generate_serie
 GRANT SELECT ON plain_numbers TO app_role;
 CREATE FUNCTION warn(message text) RETURNS int LANGUAGE plpgsql AS
   $$ BEGIN RAISE WARNING '%', message USING DETAIL = 'a detail', HINT = 'a hint'; RETURN 1; END $$;
+CREATE TABLE plain_arrivals (t text);
+GRANT SELECT, INSERT, DELETE ON plain_arrivals TO app_role;

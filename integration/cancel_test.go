@@ -1,0 +1,248 @@
+package integration
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// bothModes lists the tenant's endpoints of a proxy in session and transaction mode.
+func (p *proxy) bothModes(x tenant) []endpoint {
+	return []endpoint{p.as(x), p.as(x).in("app_tx")}
+}
+
+// runningSleep starts a statement that sleeps and waits until the server runs it.
+func runningSleep(t *testing.T, pg *postgres, w *wire, mark string) {
+	t.Helper()
+	w.send(simple("SELECT pg_sleep(30), '" + mark + "'"))
+	eventually(t, 10*time.Second, "the statement runs", func() bool {
+		return pg.count(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%"+mark+"%'") == 1
+	})
+}
+
+// TestACancelReachesItsStatement cancels by a patient and by a hasty canceller.
+func TestACancelReachesItsStatement(t *testing.T) {
+	pg := sharedPostgres(t)
+	run := func(t *testing.T, ep endpoint) {
+		w := ep.login(t)
+		for n, wait := range []bool{true, false, true} {
+			runningSleep(t, pg, w, fmt.Sprintf("%s %s %d", t.Name(), ep.database, n))
+			if err := w.cancel(wait); err != nil {
+				t.Errorf("%s: %v", ep.name, err)
+			}
+			frames := w.until('Z', 1)
+			if _, code := lastError(frames); code != "57014" {
+				t.Errorf("%s: %s", ep.name, show(frames))
+			}
+			if got := w.value("SELECT count(*) FROM users"); got != "10" {
+				t.Errorf("%s, afterwards: %s users", ep.name, got)
+			}
+		}
+	}
+	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
+	t.Run("proxy", func(t *testing.T) {
+		p := startProxy(t, pg)
+		for _, ep := range p.bothModes(tenantA) {
+			run(t, ep)
+		}
+	})
+}
+
+// TestACancelWhileIdleHitsNothing cancels a session that runs nothing; what it
+// runs next must not feel it.
+func TestACancelWhileIdleHitsNothing(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg)
+	for _, ep := range append(p.bothModes(tenantA), pg.direct(tenantA)) {
+		w := ep.login(t)
+		for range 20 {
+			if err := w.cancel(true); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.value("SELECT count(*) FROM users, pg_sleep(0.01)"); got != "10" {
+				t.Fatal(got)
+			}
+		}
+	}
+}
+
+// TestAWrongCancelHitsNothing tries keys that are nearly right.
+func TestAWrongCancelHitsNothing(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg)
+	for _, ep := range p.bothModes(tenantA) {
+		w := ep.login(t)
+		w.send(simple("SELECT 'undisturbed', pg_sleep(1)"))
+		for _, key := range [][]byte{
+			{}, w.key[:3], append(append([]byte{}, w.key...), 0), {0, 0, 0, 0}, {w.key[0] ^ 1, w.key[1], w.key[2], w.key[3]}, make([]byte, 32),
+		} {
+			for _, pid := range []uint32{w.pid, w.pid + 1, 0} {
+				if len(key) == 4 && pid == w.pid && string(key) == string(w.key) {
+					continue
+				}
+				guess := *w
+				guess.pid, guess.key = pid, key
+				if err := guess.cancel(true); err != nil {
+					t.Errorf("pid %d, key %x: %v", pid, key, err)
+				}
+			}
+		}
+		if got := show(w.until('Z', 1)); !strings.Contains(got, "D[undisturbed|]") {
+			t.Errorf("a wrong cancel hit: %s", got)
+		}
+	}
+}
+
+// TestCancelKeysTellNothing holds that keys are random and no backend's own.
+func TestCancelKeysTellNothing(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg)
+	seen := map[string]bool{}
+	for range 40 {
+		w := p.as(tenantA).in("app_tx").login(t)
+		if len(w.key) != 4 {
+			t.Fatalf("protocol 3.0 got a key of %d bytes", len(w.key))
+		}
+		key := fmt.Sprintf("%x", w.key)
+		if seen[key] || seen[fmt.Sprint(w.pid)] {
+			t.Errorf("pid %d, key %s: seen before", w.pid, key)
+		}
+		seen[key], seen[fmt.Sprint(w.pid)] = true, true
+		w.close()
+	}
+}
+
+// TestALongKeyCancels speaks protocol 3.2, whose keys are longer.
+func TestALongKeyCancels(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg)
+	ep := p.as(tenantA)
+	w := ep.dial(t)
+	w.send(untyped(3<<16|2, append(cstrings("user", ep.user, "database", ep.database), 0)...))
+	f, err := w.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.typ == 'v' {
+		t.Logf("the proxy negotiates: %v", f)
+	} else if f.typ == 'R' {
+		w.send(password(ep.password))
+	}
+	if err := w.authenticate(); err != nil {
+		t.Fatal(err)
+	}
+	runningSleep(t, pg, w, "long key")
+	if err := w.cancel(true); err != nil {
+		t.Error(err)
+	}
+	if _, code := lastError(w.until('Z', 1)); code != "57014" {
+		t.Errorf("the cancel with a key of %d bytes came to %q", len(w.key), code)
+	}
+}
+
+// TestADeadSessionsKeyHitsNobody lets a client leave and its successor on the
+// same backend work while the old key is used over and over.
+func TestADeadSessionsKeyHitsNobody(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", "session", 1) })
+	for range 5 {
+		old := p.as(tenantA).login(t)
+		pid := old.value("SELECT pg_backend_pid()")
+		depart(old, "Terminate")
+		next := p.as(tenantB).login(t)
+		if next.value("SELECT pg_backend_pid()") != pid {
+			t.Fatal("not the same backend")
+		}
+		next.send(simple("SELECT 'undisturbed', pg_sleep(0.3)"))
+		for range 10 {
+			_ = old.cancel(true)
+		}
+		if got := show(next.until('Z', 1)); !strings.Contains(got, "D[undisturbed|]") {
+			t.Errorf("an old key hit: %s", got)
+		}
+		depart(next, "Terminate")
+	}
+}
+
+// TestACancelNeverHitsTheNextLease is a storm on one backend in transaction
+// mode: one client cancels at the end of its own short transactions, the others
+// run statements on the same backend and must never be hit.
+func TestACancelNeverHitsTheNextLease(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", "transaction", 1) })
+	stop := time.Now().Add(4 * time.Second)
+	var group sync.WaitGroup
+	var cancels int
+	canceller := p.as(tenantA).login(t)
+	group.Go(func() {
+		for time.Now().Before(stop) {
+			_, _ = canceller.conn.Write(simple("SELECT pg_sleep(0.002)"))
+			var cancel sync.WaitGroup
+			cancel.Go(func() { _ = canceller.cancel(cancels%2 == 0) })
+			for {
+				f, err := canceller.read()
+				if err != nil {
+					t.Errorf("the canceller itself: %v", err)
+					return
+				}
+				if f.typ == 'Z' {
+					break
+				}
+			}
+			cancel.Wait()
+			cancels++
+		}
+	})
+	var victims []*wire
+	for n := range 4 {
+		victims = append(victims, p.as(tenants[n%2]).login(t))
+	}
+	for n, w := range victims {
+		group.Go(func() {
+			for i := 0; time.Now().Before(stop); i++ {
+				_, _ = w.conn.Write(simple(fmt.Sprintf("SELECT 'victim %d.%d', count(*) FROM users, pg_sleep(0.002)", n, i)))
+				var text string
+				for !strings.Contains(text, "Z[") {
+					f, err := w.read()
+					if err != nil {
+						t.Errorf("victim %d: %v", n, err)
+						return
+					}
+					text += f.String()
+				}
+				if !strings.Contains(text, fmt.Sprintf("D[victim %d.%d|10]", n, i)) {
+					t.Errorf("victim %d: %s", n, text)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d cancels: %v", cancels, p.metrics(t).of("cancel_requests_total", "server_discarded_total"))
+}
+
+// TestAFloodOfWrongCancelsDisturbsNobody opens many cancel sockets at once.
+func TestAFloodOfWrongCancelsDisturbsNobody(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg)
+	innocent(t, p.as(tenantB))
+	var group sync.WaitGroup
+	for n := range 300 {
+		group.Go(func() {
+			c, err := net.DialTimeout("tcp", p.as(tenantA).address(), 5*time.Second)
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			_, _ = c.Write(cancelRequest(uint32(n), []byte{1, 2, 3, byte(n)}))
+			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			if got, err := c.Read(make([]byte, 1)); got != 0 || isTimeout(err) {
+				t.Errorf("a wrong cancel was answered with %d bytes, %v", got, err)
+			}
+		})
+	}
+	group.Wait()
+}
