@@ -97,10 +97,10 @@ type Judge struct {
 	mode    GuardMode
 	effects Effects
 
-	busy    uint8   // not 0: every token goes through token; else only those of wordMask, ; and .
-	prev    byte    // the token before: 'a' a word, '0' a number, '\'' a literal, 'D' a dot behind ), ] or $1, else itself
-	stage   stage   // of the statement
-	pending pending // what a function's name or UPDATE waits for
+	listening uint64  // all bits: every token goes through token; 0: only words of wordMask, ; and .
+	prev      byte    // the token before: 'a' a word, '0' a number, '\'' a literal, 'D' a dot behind ), ] or $1, else itself
+	stage     stage   // of the statement
+	pending   pending // what a function's name or UPDATE waits for
 
 	rolled    Rule // the rule of CREATE, ALTER or DROP, should USER not be followed by MAPPING
 	viewing   bool // CREATE VIEW

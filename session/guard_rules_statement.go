@@ -1,5 +1,10 @@
 package session
 
+import (
+	"maps"
+	"slices"
+)
+
 // tokKind is what the lexer tells of a token.
 type tokKind uint8
 
@@ -55,21 +60,26 @@ const (
 	stageSetValueEnd // behind the value
 )
 
-// wordMask tells by the first byte of a word, and by its length as the bit, which
-// words matter in a body.
+// wordMask tells by the first byte of a word, and a bit made of its length and
+// its last byte, which words may matter in a body. Few others share a bit.
 var wordMask = makeWordMask()
 
-// makeWordMask fills wordMask from callees.
+// wordBit returns the bit of a word of n bytes that ends in last, in either case.
+func wordBit(n int, last byte) uint64 {
+	return 1 << (uint(n+int(last&0x1f)) & 63)
+}
+
+// bodyWords returns the words that may matter in a body.
+func bodyWords() []string {
+	return slices.AppendSeq([]string{"update", "pg_settings"}, maps.Keys(callees))
+}
+
+// makeWordMask fills wordMask with bodyWords and the letters that open literals.
 func makeWordMask() (t [256]uint64) {
-	add := func(w string) {
-		t[w[0]] |= 1 << len(w)
-		t[w[0]&^0x20] |= 1 << len(w)
-	}
-	for w := range callees {
-		add(w)
-	}
-	for _, w := range []string{"update", "set", "pg_settings"} {
-		add(w)
+	for _, w := range append(bodyWords(), "e", "b", "x", "u") {
+		bit := wordBit(len(w), w[len(w)-1])
+		t[w[0]] |= bit
+		t[w[0]&^0x20] |= bit
 	}
 	return t
 }
@@ -98,7 +108,7 @@ func (j *Judge) onWord(b []byte, n int, kind tokKind) {
 // onQuoted takes a quoted identifier that lies in one chunk.
 func (j *Judge) onQuoted(b []byte) {
 	n := len(b)
-	if n == 0 || j.busy == 0 && (n > maxIdent || wordMask[b[0]]>>uint(n)&1 == 0) {
+	if n == 0 || (wordMask[b[0]]|j.listening)&wordBit(n, b[n-1]) == 0 {
 		j.prev = 'a'
 		return
 	}
@@ -113,7 +123,7 @@ func (j *Judge) onSymbol(c byte) {
 	case c == '.' && (j.prev == ')' || j.prev == ']' || j.prev == '$'):
 		j.token(token{kind: tokSym, sym: c})
 		j.prev = 'D'
-	case j.busy != 0:
+	case j.listening != 0:
 		j.token(token{kind: tokSym, sym: c})
 	default:
 		j.prev = c
@@ -122,7 +132,7 @@ func (j *Judge) onSymbol(c byte) {
 
 // onLiteral takes the literal that the lexer has read.
 func (j *Judge) onLiteral() {
-	if j.busy == 0 {
+	if j.listening == 0 {
 		j.prev = '\''
 		return
 	}
@@ -135,7 +145,7 @@ func (j *Judge) onLiteral() {
 
 // restart makes ready for the next statement of the string.
 func (j *Judge) restart() {
-	j.stage, j.clauses, j.viewing, j.busy = stageStart, false, false, 1
+	j.stage, j.clauses, j.viewing, j.listening = stageStart, false, false, ^uint64(0)
 }
 
 // token takes every token where the guard listens.
@@ -168,11 +178,11 @@ func (j *Judge) token(t token) {
 	j.listen()
 }
 
-// listen sets busy by what the next token may mean.
+// listen sets listening by what the next token may mean.
 func (j *Judge) listen() {
-	j.busy = 0
-	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 {
-		j.busy = 1
+	j.listening = 0
+	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 || j.clauses {
+		j.listening = ^uint64(0)
 	}
 }
 
