@@ -284,3 +284,18 @@ func (l *logBuffer) judge(t testing.TB) {
 		}
 	}
 }
+
+// portOf is the proxy's port as text.
+func portOf(p *proxy) string { return strconv.Itoa(p.port) }
+
+// networkAddress is an IPv4 address of this machine that is not the loopback's,
+// empty when there is none.
+func networkAddress() string {
+	all, _ := net.InterfaceAddrs()
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			return n.IP.String()
+		}
+	}
+	return ""
+}
