@@ -1,0 +1,76 @@
+package integration
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestAnUnsafeRoleIsRefused configures backend roles to which Row-Level Security
+// does not apply; each must be refused at the start, unless the operator insists.
+func TestAnUnsafeRoleIsRefused(t *testing.T) {
+	pg := startPostgres(t)
+	quoted := strings.ReplaceAll(appPassword, "'", "''")
+	for name, attributes := range map[string]string{
+		"superuser":                       "SUPERUSER",
+		"bypass":                          "BYPASSRLS IN ROLE app_role",
+		"member of the owner":             "IN ROLE app_role, app_owner",
+		"member of a superuser":           "IN ROLE app_role, postgres",
+		"member of pg_read_all_data":      "IN ROLE app_role, pg_read_all_data",
+		"member of pg_write_all_data":     "IN ROLE app_role, pg_write_all_data",
+		"member without inheriting":       "NOINHERIT IN ROLE app_role, app_owner",
+		"member of pg_execute_server_prg": "IN ROLE app_role, pg_execute_server_program",
+		"owner":                           "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			role := "app_owner"
+			if attributes != "" {
+				role = "unsafe_" + strings.ReplaceAll(name, " ", "_")
+				pg.exec(t, "postgres", "CREATE ROLE "+role+" LOGIN PASSWORD '"+quoted+"' "+attributes)
+			}
+			configure := func(p *proxy) {
+				p.set("databases", map[string]any{"app": map[string]any{
+					"dsn":           strings.Replace(pg.backendDSN("app"), "user=app_user", "user="+role, 1),
+					"password_file": filepath.Join(p.dir, "app_password"), "pool_size": 2,
+				}})
+			}
+			p := newProxy(t, pg, configure)
+			p.launch(t)
+			code := p.waitExit(10 * time.Second)
+			if code <= 0 {
+				t.Errorf("serve ended with %d", code)
+			}
+			if log := p.log.String(); !strings.Contains(log, role) || !strings.Contains(log, "allow_unsafe_role") {
+				t.Errorf("the log does not say which role and what to do:\n%s", log)
+			}
+			p.ended = code != -1
+			p.finish(t)
+			check := exec.Command(proxyBinary(t), "check", "-config", p.configFile)
+			if out, err := check.CombinedOutput(); err == nil || !strings.Contains(string(out), role) {
+				t.Errorf("check: %v\n%s", err, out)
+			}
+			allowed := startProxy(t, pg, configure, with("databases/app/allow_unsafe_role", true))
+			if got := refusal(t, allowed.as(tenantA)); got != "" {
+				t.Errorf("with allow_unsafe_role: %q", got)
+			}
+		})
+	}
+}
+
+// TestARoleThatBecomesUnsafeIsRefused changes the role under a running proxy:
+// a backend dialled after that must not serve anybody.
+func TestARoleThatBecomesUnsafeIsRefused(t *testing.T) {
+	pg := startPostgres(t)
+	p := startProxy(t, pg)
+	depart(p.as(tenantA).login(t), "Terminate")
+	pg.exec(t, "postgres", "ALTER ROLE app_user BYPASSRLS")
+	pg.exec(t, "postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app_user'")
+	noBackends(t, pg)
+	if w, err := p.as(tenantA).tryLogin(t); err == nil {
+		t.Errorf("a client got in and sees %s users", w.value("SELECT count(*) FROM users"))
+	}
+	pg.exec(t, "postgres", "ALTER ROLE app_user NOBYPASSRLS")
+	eventually(t, 10*time.Second, "logins work again", func() bool { return refusal(t, p.as(tenantA)) == "" })
+}
