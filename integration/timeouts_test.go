@@ -35,18 +35,21 @@ func TestALoginHasOneDeadline(t *testing.T) {
 	ep := p.as(tenantA)
 	hello := startup("user", ep.user, "database", ep.database)
 	for name, say := range map[string]func(w *wire){
-		"nothing":                   func(*wire) {},
-		"half a length":             raw(hello[:2]),
-		"half a startup":            raw(hello[:11]),
-		"no password":               raw(hello),
-		"half a password":           raw(hello, password(ep.password)[:20]),
-		"no hello after SSL":        raw(untyped(codeSSL)),
-		"no startup after TLS":      func(w *wire) { _ = w.requestTLS(cert.client()) },
-		"half a direct hello":       raw([]byte{0x16, 3, 1, 2}),
-		"half a cancel":             raw(cancelRequest(1, []byte{1, 2, 3, 4})[:9]),
-		"a startup dripped in":      drip(hello),
-		"a password dripped in":     func(w *wire) { w.send(hello); drip(password(ep.password))(w) },
-		"an SSLRequest, then drips": func(w *wire) { w.send(untyped(codeSSL)); drip([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9})(w) },
+		"nothing":               func(*wire) {},
+		"half a length":         raw(hello[:2]),
+		"half a startup":        raw(hello[:11]),
+		"no password":           raw(hello),
+		"half a password":       raw(hello, password(ep.password)[:20]),
+		"no hello after SSL":    raw(untyped(codeSSL)),
+		"no startup after TLS":  func(w *wire) { _ = w.requestTLS(cert.client()) },
+		"half a direct hello":   raw([]byte{0x16, 3, 1, 2}),
+		"half a cancel":         raw(cancelRequest(1, []byte{1, 2, 3, 4})[:9]),
+		"a startup dripped in":  drip(hello),
+		"a password dripped in": func(w *wire) { w.send(hello); drip(password(ep.password))(w) },
+		"an SSLRequest, then drips": func(w *wire) {
+			w.send(untyped(codeSSL))
+			drip([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9})(w)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
