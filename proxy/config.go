@@ -16,7 +16,9 @@ type Config struct {
 	Verifier  *auth.Verifier
 	Throttle  *auth.Throttle // failed logins by address; nil: no bound
 	OnExpiry  OnExpiry
+	Leeway    time.Duration // how long past its expiry a token may still log in
 	Context   *session.ContextSpec
+	Guard     session.GuardConfig
 	Databases map[string]Database // by the dbname that clients ask for; "*": any other
 	Limits    Limits
 	Timeouts  Timeouts

@@ -1,6 +1,20 @@
 package session
 
-import "time"
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
 
 // DialConfig says how a backend of one database is reached.
 type DialConfig struct {
@@ -8,4 +22,180 @@ type DialConfig struct {
 	Password        string // from password_file; empty: the DSN's own or none
 	ConnectTimeout  time.Duration
 	AllowUnsafeRole bool // accept a role that row security does not bind
+}
+
+// DialFunc opens a network connection. The proxy passes one whose connections
+// its event loop can take over.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Backend is one authenticated PostgreSQL connection, hijacked from pgconn.
+// Nothing is buffered: the next byte read from Conn is the next protocol byte.
+type Backend struct {
+	Conn    net.Conn          // a *tls.Conn when the connection is encrypted
+	PID     uint32            // process id of the server process
+	Params  map[string]string // ParameterStatus values in force on it now
+	Created time.Time
+	Tenant  string // whose context it last carried; a hint for affinity, never a permission
+
+	escapes  bool // standard_conforming_strings is off
+	hijacked *pgconn.HijackedConn
+}
+
+// ErrUnsafeRole is wrapped by Dial when row security does not bind the role
+// that the DSN logs in with.
+var ErrUnsafeRole = errors.New("row security does not bind the backend role")
+
+// Dial opens a backend: TCP or Unix socket, TLS, authentication, multiple hosts
+// and target_session_attrs as the DSN says, then examines the role. The caller
+// owns the returned backend and closes its Conn.
+func Dial(ctx context.Context, cfg DialConfig, spec *ContextSpec, dial DialFunc) (*Backend, error) {
+	pc, err := ParseDSN(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if dial != nil {
+		pc.DialFunc = pgconn.DialFunc(dial)
+	}
+	if cfg.ConnectTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, cfg.ConnectTimeout)
+		defer cancel()
+	}
+	conn, err := pgconn.ConnectConfig(ctx, pc)
+	if err != nil {
+		return nil, err
+	}
+	b, err := adopt(ctx, conn, cfg, spec)
+	if err != nil {
+		closeNow(conn)
+		return nil, err
+	}
+	return b, nil
+}
+
+// closeNow ends a connection without waiting for the server.
+func closeNow(conn *pgconn.PgConn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = conn.Close(ctx) // the context is over: only the socket is closed
+}
+
+// adopt examines the role behind conn and takes its socket away from pgconn.
+func adopt(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *ContextSpec) (*Backend, error) {
+	if err := examineRole(ctx, conn, cfg, spec); err != nil {
+		return nil, err
+	}
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, fmt.Errorf("synchronize the connection: %w", err)
+	}
+	hc, err := conn.Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("take over the connection: %w", err)
+	}
+	if n := hc.Frontend.ReadBufferLen(); n != 0 || hc.TxStatus != 'I' {
+		_ = hc.Conn.Close() // it is refused for more than what Close could say
+		return nil, fmt.Errorf("the server sent %d bytes that nobody asked for", n)
+	}
+	hc.Frontend = nil // frees its buffers; Cancel makes its own
+	if unsafeEncoding(hc.ParameterStatuses["client_encoding"]) {
+		_ = hc.Conn.Close()
+		return nil, fmt.Errorf("the default of client_encoding on this server: %w", ErrUnsafeEncoding)
+	}
+	return &Backend{
+		Conn: hc.Conn, PID: hc.PID, Params: maps.Clone(hc.ParameterStatuses),
+		Created: time.Now(), escapes: hc.ParameterStatuses["standard_conforming_strings"] == "off", hijacked: hc,
+	}, nil
+}
+
+// Cancel asks the server to cancel what b is running now and waits until the
+// server has closed the cancel connection: only then can the cancel no longer
+// hit a later statement. See "Canceling Requests in Progress" in the PostgreSQL
+// documentation.
+func (b *Backend) Cancel(ctx context.Context) error {
+	if b.hijacked == nil {
+		return errors.New("backend was not dialed")
+	}
+	hc := *b.hijacked
+	conn, err := pgconn.Construct(&hc)
+	if err != nil {
+		return err
+	}
+	return conn.CancelRequest(ctx)
+}
+
+// ParseDSN reads a DSN for pgconn, and takes out what must not depend on the
+// environment of the process or on the network: run-time parameters and the
+// silent fallback from TLS to plain text.
+func ParseDSN(cfg DialConfig) (*pgconn.Config, error) {
+	pc, err := pgconn.ParseConfig(cfg.DSN)
+	if err != nil {
+		return nil, err // pgconn hides the password in its text
+	}
+	if cfg.Password != "" {
+		pc.Password = cfg.Password
+	}
+	// What stands here would be the value that DISCARD ALL restores, for every
+	// tenant; PGOPTIONS, PGAPPNAME and PGTZ of our own environment end up here.
+	pc.RuntimeParams = map[string]string{}
+	pc.Fallbacks = withoutPlaintext(pc)
+	pc.OnNotice = nil
+	return pc, nil
+}
+
+// withoutPlaintext drops the fallbacks that would repeat a TLS attempt without
+// TLS. On loopback and Unix sockets there is no network to protect from.
+func withoutPlaintext(pc *pgconn.Config) []*pgconn.FallbackConfig {
+	var kept []*pgconn.FallbackConfig
+	for _, f := range pc.Fallbacks {
+		if f.TLSConfig == nil && hasTLS(pc, f.Host, f.Port) && !local(f.Host) {
+			continue
+		}
+		kept = append(kept, f)
+	}
+	return kept
+}
+
+func hasTLS(pc *pgconn.Config, host string, port uint16) bool {
+	if pc.Host == host && pc.Port == port && pc.TLSConfig != nil {
+		return true
+	}
+	for _, f := range pc.Fallbacks {
+		if f.Host == host && f.Port == port && f.TLSConfig != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// local says that host never leaves this machine.
+func local(host string) bool {
+	if strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+// Report takes the body of a ParameterStatus message of the backend.
+func (b *Backend) Report(body []byte) error {
+	name, value, ok := wire.ParameterStatus(body)
+	if !ok {
+		return errDesync
+	}
+	b.Params[name] = value
+	switch name {
+	case "standard_conforming_strings":
+		b.escapes = value == "off"
+	case "client_encoding":
+		if unsafeEncoding(value) {
+			return ErrUnsafeEncoding
+		}
+	}
+	return nil
+}
+
+// Encrypted says whether the backend is reached over TLS.
+func (b *Backend) Encrypted() bool {
+	_, ok := b.Conn.(*tls.Conn)
+	return ok
 }

@@ -1,5 +1,11 @@
 package session
 
+import (
+	"fmt"
+
+	"github.com/tenantgate/tenantgate/auth"
+)
+
 // ContextSpec is the configured context: which settings are entered on every
 // lease and from which claims of the token their values come.
 type ContextSpec struct {
@@ -18,4 +24,39 @@ type Setting struct {
 	Equals    string
 	HasEquals bool
 	Default   string
+}
+
+// Names returns the names of all settings of the context, the tenant's first.
+func (s *ContextSpec) Names() []string {
+	names := []string{s.TenantSetting}
+	for _, setting := range s.Settings {
+		names = append(names, setting.Name)
+	}
+	return names
+}
+
+// values derives every setting's value from a verified identity, in the order
+// of Names. None is ever left out: a setting without its claim takes its default.
+func (s *ContextSpec) values(id auth.Identity) ([]string, error) {
+	if id.IsZero() || id.Tenant() == "" {
+		return nil, fmt.Errorf("no tenant")
+	}
+	values := []string{id.Tenant()}
+	for _, setting := range s.Settings {
+		values = append(values, setting.value(id))
+	}
+	return values, nil
+}
+
+func (s Setting) value(id auth.Identity) string {
+	text, present := id.Claim(s.Claim)
+	switch {
+	case s.HasEquals && present && text == s.Equals:
+		return "true"
+	case s.HasEquals:
+		return "false"
+	case present:
+		return text
+	}
+	return s.Default
 }

@@ -67,6 +67,7 @@ func (c *config) serverConfig(verifier *auth.Verifier, log *slog.Logger) proxy.C
 		Throttle:  auth.NewThrottle(l.MaxLoginFailures),
 		OnExpiry:  proxy.OnExpiry(c.Auth.OnExpiry),
 		Context:   c.Context.spec(),
+		Leeway:    c.Auth.Leeway,
 		Guard:     c.Context.guard(),
 		Databases: make(map[string]proxy.Database, len(c.Databases)),
 		Limits: proxy.Limits{

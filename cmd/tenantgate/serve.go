@@ -87,7 +87,7 @@ func (s *serving) obey(signals <-chan os.Signal, over <-chan error) error {
 			s.server.Drain()
 		default:
 			s.log.Warn("ending at once", "signal", got.String())
-			_ = s.server.Close() // Serve returns what matters
+			s.server.Close()
 		}
 	}
 }

@@ -1,0 +1,241 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tenantgate/tenantgate/session"
+)
+
+// backendMode is what a backend's bytes are given to.
+type backendMode uint8
+
+const (
+	backendIdle    backendMode = iota // in the pool: watched for its end
+	backendLeased                     // to a client
+	backendPausing                    // lease over, a cancel still in flight
+	backendTesting                    // its reset is being proven
+	backendClosing                    // given up
+)
+
+// backend is one PostgreSQL connection on the loop that owns its socket.
+type backend struct {
+	db     *database
+	sock   *socket
+	home   *loop // the one that owns sock, or is about to
+	be     *session.Backend
+	slot   *session.Server
+	mode   backendMode
+	client *client // in mode leased
+	reset  session.Reset
+	timer  timer
+
+	cancels int  // in flight
+	busy    bool // it runs a statement that nobody waits for any more
+}
+
+// readable takes what the backend sent.
+func (b *backend) readable() {
+	const atOnce = 8 // full buffers in a row, before others get their turn
+	for range atOnce {
+		p, err := b.sock.fill()
+		if errors.Is(err, errEmpty) {
+			return
+		}
+		if err != nil {
+			b.gone()
+			return
+		}
+		full := len(p) == len(b.sock.loop.buf)
+		n, ok := b.take(p)
+		if !ok || b.sock.closed || b.sock.loop == nil {
+			return
+		}
+		b.sock.keep(p[n:])
+		if b.sock.events&wantRead == 0 || !full && !b.sock.more {
+			return
+		}
+	}
+	if b.sock.more {
+		b.sock.loop.resume(b.sock)
+	}
+}
+
+// take gives bytes to whom they concern. ok is false when the backend was given
+// up or handed on.
+func (b *backend) take(p []byte) (n int, ok bool) {
+	switch b.mode {
+	case backendLeased:
+		c := b.client
+		n = c.fromServer(p)
+		return n, b.mode == backendLeased && b.client == c
+	case backendTesting:
+		n, done, err := b.reset.FromServer(p)
+		if err != nil {
+			b.db.metrics.reset(resultFailed)
+			b.discard(session.ReasonReset, err)
+			return n, false
+		}
+		if done {
+			b.sock.in = nil
+			b.clean()
+		}
+		return n, !done
+	case backendIdle, backendPausing:
+		n, err := b.be.Watch(p)
+		if err != nil {
+			b.discard(session.ReasonServerGone, err)
+			return n, false
+		}
+		return n, true
+	}
+	return len(p), true
+}
+
+// drained is called when the backend has taken everything.
+func (b *backend) drained() {
+	if b.mode == backendLeased {
+		b.client.flowControl()
+	}
+}
+
+// hungUp is called when the backend has gone while nothing was read from it:
+// what it said last is still to be read.
+func (b *backend) hungUp() {
+	if b.mode == backendLeased && len(b.client.sock.out) > 0 && !b.client.sock.closed {
+		b.sock.park() // read on once the client has taken what is there
+		return
+	}
+	b.gone()
+}
+
+// gone is called when the backend's stream has ended.
+func (b *backend) gone() {
+	b.sock.ended = true
+	switch b.mode {
+	case backendLeased:
+		b.client.serverGone()
+	case backendClosing:
+		b.finish()
+	case backendTesting:
+		b.db.metrics.reset(resultFailed)
+		b.discard(session.ReasonReset, io.EOF)
+	default:
+		b.discard(session.ReasonServerGone, io.EOF)
+	}
+}
+
+// release ends a lease that left the backend poolable: once no cancel is in
+// flight any more, its reset begins.
+func (b *backend) release() {
+	b.client = nil
+	b.db.testing(b)
+	b.sock.reading(true)
+	if b.cancels > 0 {
+		b.mode = backendPausing
+		b.timeout(b.db.timeouts().CancelWait)
+		return
+	}
+	b.mode = backendTesting
+	msg, err := b.reset.Begin(b.be, b.db.spec)
+	if err != nil {
+		b.discard(session.ReasonReset, err)
+		return
+	}
+	b.timeout(b.db.timeouts().ServerReset)
+	b.sock.send(msg)
+}
+
+// clean puts a proven backend back into the pool.
+func (b *backend) clean() {
+	b.mode = backendIdle
+	b.timeout(0)
+	b.db.metrics.reset(resultOK)
+	b.db.giveBack(b)
+}
+
+// cancelled is told that a cancel is no longer in flight; doubtful says that
+// nobody knows whether PostgreSQL has taken it.
+func (b *backend) cancelled(doubtful bool) {
+	if doubtful {
+		return // b.cancels never falls to zero again: not pooled any more
+	}
+	b.cancels--
+	if b.cancels == 0 && b.mode == backendPausing {
+		b.release()
+	}
+}
+
+// discard gives the backend up: nobody will use it again. Where it still runs a
+// statement the connection is broken first, so that PostgreSQL ends with the
+// next thing it wants to say, and then the statement is cancelled.
+func (b *backend) discard(why session.Reason, cause error) {
+	if b.mode == backendClosing {
+		return
+	}
+	b.mode, b.client = backendClosing, nil
+	b.timeout(0)
+	b.db.discarding(b, why, cause)
+	if b.sock.loop == nil {
+		b.db.closed(b)
+		return
+	}
+	l := b.sock.loop
+	if !b.busy {
+		b.sock.send([]byte{'X', 0, 0, 0, 4})
+		l.close(b.sock)
+		b.db.closed(b)
+		return
+	}
+	_ = unix.SetsockoptLinger(b.sock.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // a Unix socket needs none
+	l.close(b.sock)
+	wait := b.db.timeouts().CancelWait
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		if err := b.be.Cancel(ctx); err != nil {
+			b.db.server.log.Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
+		}
+		b.db.closed(b)
+	}()
+}
+
+// finish is called when a backend that was given up has closed by itself.
+func (b *backend) finish() { b.sock.loop.close(b.sock) }
+
+// timeout gives the current step a time limit; 0: none.
+func (b *backend) timeout(d time.Duration) {
+	if b.sock.loop == nil {
+		return
+	}
+	var at int64
+	if d > 0 {
+		at = b.sock.loop.now + int64(d)
+	}
+	b.timer.owner = b
+	b.sock.loop.timers.set(&b.timer, at)
+}
+
+// deadline is called when the current step took too long.
+func (b *backend) deadline(int64) {
+	switch b.mode {
+	case backendLeased:
+		if !b.client.welcomed {
+			b.client.end(&refusal{reason: endServer, cause: errSlowEnter})
+		}
+	case backendTesting:
+		b.db.metrics.reset(resultTimeout)
+		b.discard(session.ReasonResetTimeout, nil)
+	case backendPausing:
+		b.discard(session.ReasonUnclean, errSlowCancel)
+	}
+}
+
+var (
+	errSlowEnter  = errors.New("the backend did not confirm the context within server_reset_timeout")
+	errSlowCancel = errors.New("a cancel was in flight for longer than cancel_wait_timeout")
+)

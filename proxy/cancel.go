@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"context"
+	"crypto/subtle"
+	"sync"
+)
+
+// cancels knows which client a cancel key belongs to. Keys are the proxy's own:
+// PostgreSQL's never leave it.
+type cancels struct {
+	server *Server
+	mu     sync.Mutex
+	byPID  map[uint32]*client
+	slots  chan struct{} // bounds the requests under way
+}
+
+// maxCancels bounds the cancel requests that are under way at a time; further
+// ones wait for their turn on a connection that counts as not logged in.
+const maxCancels = 64
+
+func newCancels(s *Server) *cancels {
+	return &cancels{server: s, byPID: map[uint32]*client{}, slots: make(chan struct{}, maxCancels)}
+}
+
+// register gives the client a key of its own.
+func (r *cancels) register(c *client) {
+	c.newKey()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		c.pid = randomPID()
+		if _, taken := r.byPID[c.pid]; !taken {
+			r.byPID[c.pid] = c
+			return
+		}
+	}
+}
+
+// forget makes the client's key worthless.
+func (r *cancels) forget(c *client) {
+	r.mu.Lock()
+	if r.byPID[c.pid] == c {
+		delete(r.byPID, c.pid)
+	}
+	r.mu.Unlock()
+}
+
+func (r *cancels) find(pid uint32, key []byte) *client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.byPID[pid]
+	if c == nil || subtle.ConstantTimeCompare(c.key, key) != 1 {
+		return nil
+	}
+	return c
+}
+
+// request forwards a cancel to the statement of the client that the key belongs
+// to, and returns when PostgreSQL has taken it. Whether the client still owns a
+// backend that runs something is decided on the client's loop, and from then on
+// the backend is not pooled before the cancel is over.
+func (r *cancels) request(pid uint32, key []byte) {
+	r.slots <- struct{}{}
+	defer func() { <-r.slots }()
+	c := r.find(pid, key)
+	if c == nil {
+		r.server.metrics.cancel(resultUnknown)
+		return
+	}
+	target := make(chan *backend, 1)
+	c.loop.post(func() {
+		b := c.backend
+		if b == nil || !c.lease.Busy() {
+			target <- nil
+			return
+		}
+		b.cancels++
+		target <- b
+	})
+	b := <-target
+	if b == nil {
+		r.server.metrics.cancel(resultIdle)
+		return
+	}
+	ctx, stop := context.WithTimeout(context.Background(), c.db.timeouts().CancelWait)
+	defer stop()
+	err := b.be.Cancel(ctx)
+	result := resultOK
+	if err != nil {
+		result = resultFailed
+		r.server.log.Warn("cancel request failed", "database", b.db.name, "server_pid", b.be.PID, "error", err)
+	}
+	r.server.metrics.cancel(result)
+	over := make(chan struct{})
+	b.onLoop(func() {
+		b.cancelled(ctx.Err() != nil)
+		close(over)
+	})
+	<-over
+}

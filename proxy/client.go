@@ -1,0 +1,482 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tenantgate/tenantgate/auth"
+	"github.com/tenantgate/tenantgate/session"
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// clientState is what a client is doing, in PgBouncer's words.
+type clientState uint8
+
+const (
+	clientLogin      clientState = iota // in its login goroutine
+	clientWaiting                       // for a backend, or for its context to be entered
+	clientActive                        // the backend owes it an answer
+	clientIdle                          // leased, between statements
+	clientCancelling                    // a cancel of its statement is in flight
+	clientClosing                       // told to go, or saying goodbye
+	clientStates
+)
+
+func (s clientState) String() string {
+	return [...]string{"login", "waiting", "active", "idle", "cancelling", "closing"}[s]
+}
+
+// client is one logged-in client from hand-over to the end. Its life, top to
+// bottom: join, granted, welcome, readable and fromServer in turn, then end. All
+// of it runs on the loop that owns the socket.
+type client struct {
+	server *Server
+	db     *database
+	sock   *socket
+	loop   *loop
+	id     auth.Identity
+	entry  *session.Entry
+	log    uint64 // session id, for the log
+
+	lease   *session.Lease
+	backend *backend
+	waiter  session.Waiter
+	since   int64 // when it began to wait
+
+	joined   bool // the loop owns it
+	welcomed bool // it may send statements
+	stalled  bool // bytes in sock.in wait for the lease, not for more bytes
+	goodbye  bool // Terminate was read: outstanding answers still pass
+	closing  bool // told to go: what it still sends is dropped
+	muted    bool // its token is long expired: nothing more is taken
+	retried  bool // a backend failed before any byte of the client reached it
+	ended    bool // the session is over and counted
+	finishBy int64
+
+	active   int64 // when a byte last passed
+	expires  int64 // of the token, on the loop's clock; 0: never
+	timer    timer
+	pid      uint32 // of the key that cancels it
+	key      []byte
+	protocol uint32
+}
+
+// join takes the client's socket into the loop and asks for a backend. Nothing
+// is read before the client was welcomed; that it leaves is seen all the same.
+func (c *client) join() {
+	l := c.loop
+	c.timer.owner = c
+	c.active, c.since = l.now, clock()
+	if err := l.attach(c.sock, wantHangup); err != nil {
+		closeFD(c.sock.fd)
+		c.sock.closed = true
+		c.over(endInternal, err)
+		return
+	}
+	c.joined = true
+	if c.server.draining.Load() {
+		c.end(&refusal{reason: endDrain})
+		return
+	}
+	if c.server.config.Load().Verifier.Revoked(c.id) {
+		c.end(&refusal{reason: endRevoked})
+		return
+	}
+	c.waiter.Handle = c
+	c.db.acquire(c)
+	c.arm()
+}
+
+// granted leases b to the client and enters its context.
+func (c *client) granted(b *backend) {
+	if c.ended || c.sock.closed {
+		c.db.giveBack(b)
+		return
+	}
+	c.backend, b.client, b.mode = b, c, backendLeased
+	c.lease = &session.Lease{}
+	out := &c.loop.out
+	out.Reset()
+	if err := c.lease.Begin(c.db.terms.Load(), c.entry, b.be, out); err != nil {
+		c.end(&refusal{reason: endInternal, cause: err})
+		return
+	}
+	b.sock.send(out.Server...)
+	b.sock.reading(true)
+	b.timeout(c.db.timeouts().ServerReset)
+}
+
+// lost is told that a granted backend went away before it could be used.
+func (c *client) lost() {
+	if !c.ended && !c.sock.closed {
+		c.db.acquire(c)
+	}
+}
+
+// failed is told that there is no backend for it.
+func (c *client) failed(why session.Reason, cause error) {
+	if c.ended || c.backend != nil {
+		return
+	}
+	r, ok := waitReasons[why]
+	if !ok {
+		r = endInternal
+	}
+	c.end(&refusal{reason: r, cause: cause})
+}
+
+// welcome ends the login: the parameters in force on this backend now, the
+// proxy's own cancel key, and ReadyForQuery ("Start-up" in "Message Flow").
+func (c *client) welcome() {
+	c.welcomed = true
+	c.backend.timeout(0)
+	c.server.cancels.register(c)
+	b := wire.AppendAuthOK(nil)
+	params := c.backend.be.Params
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		b = wire.AppendParameterStatus(b, name, params[name])
+	}
+	b = wire.AppendBackendKeyData(b, c.pid, c.key)
+	c.sock.send(wire.AppendReadyForQuery(b, 'I'))
+	c.db.metrics.waited(clock() - c.since)
+	c.server.metrics.login(endSuccess)
+	c.sock.reading(true)
+	if c.sock.more || len(c.sock.in) > 0 {
+		c.loop.resume(c.sock) // pipelined behind the password
+	}
+}
+
+// readable takes what the client sent.
+func (c *client) readable() {
+	if c.closing {
+		c.discardInput()
+		return
+	}
+	if !c.welcomed {
+		return
+	}
+	if c.stalled {
+		c.stalled = false
+		c.take(c.sock.in)
+		return
+	}
+	p, err := c.sock.fill()
+	if errors.Is(err, errEmpty) {
+		if len(p) > 0 && len(c.sock.in) == 0 {
+			c.sock.keep(p)
+		}
+		return
+	}
+	if err != nil {
+		c.gone()
+		return
+	}
+	c.db.metrics.received.Add(uint64(len(p) - len(c.sock.in)))
+	c.take(p)
+}
+
+// take gives bytes of the client to the lease.
+func (c *client) take(p []byte) {
+	c.active = c.loop.now
+	out := &c.loop.out
+	out.Reset()
+	n, err := c.lease.FromClient(p, out)
+	c.backend.sock.send(out.Server...)
+	c.sock.keep(p[n:])
+	if err != nil {
+		c.end(clientFault(err))
+		return
+	}
+	if c.lease.Leaving() && !c.goodbye {
+		c.goodbye = true
+		c.finishBy = c.loop.now + int64(c.db.timeouts().ServerReset)
+		c.sock.in = nil
+		c.arm()
+	}
+	c.step()
+}
+
+// clientFault turns an error of the client's stream into what it is told.
+func clientFault(err error) *refusal {
+	var long *session.LongStatementError
+	var violation *wire.Violation
+	switch {
+	case errors.As(err, &long):
+		return &refusal{reason: endGuard, cause: err, text: long.Rule.Message()}
+	case errors.As(err, &violation):
+		return &refusal{reason: endProtocol, cause: err, text: violation.Text}
+	}
+	return &refusal{reason: endInternal, cause: err}
+}
+
+// fromServer takes bytes of the backend and returns how many were consumed.
+func (c *client) fromServer(p []byte) int {
+	c.active = c.loop.now
+	out := &c.loop.out
+	out.Reset()
+	n, err := c.lease.FromServer(p, out)
+	for _, piece := range out.Client {
+		c.db.metrics.sent.Add(uint64(len(piece)))
+	}
+	c.sock.send(out.Client...)
+	c.backend.sock.send(out.Server...)
+	c.db.metrics.count(&c.lease.Stats)
+	if err != nil {
+		c.serverFault(err)
+		return n
+	}
+	if !c.welcomed && c.lease.Entered() {
+		c.welcome()
+	}
+	c.step()
+	return n
+}
+
+// serverFault ends the session because of what the backend said.
+func (c *client) serverFault(err error) {
+	var enter *session.EnterError
+	switch {
+	case errors.As(err, &enter) && !c.welcomed:
+		if c.replace(err) {
+			return
+		}
+		c.end(&refusal{reason: endEnter, cause: err, code: enter.Code, text: enter.Message})
+	case errors.As(err, &enter):
+		c.end(&refusal{reason: endEnter, cause: err})
+	case errors.Is(err, session.ErrUnsafeEncoding):
+		c.end(&refusal{reason: endEncoding, cause: err})
+	default:
+		c.end(&refusal{reason: endDesync, cause: err})
+	}
+}
+
+// replace asks for another backend in place of one that failed by itself before
+// any byte of the client reached it. It does so once.
+func (c *client) replace(cause error) bool {
+	var enter *session.EnterError
+	if errors.As(cause, &enter) && !enter.Fatal {
+		return false // PostgreSQL's verdict on what was asked: the next would say the same
+	}
+	if c.welcomed || c.retried {
+		return false
+	}
+	c.retried = true
+	b := c.backend
+	c.backend, c.lease = nil, nil
+	b.discard(session.ReasonServerGone, cause)
+	c.db.acquire(c)
+	return true
+}
+
+// serverGone is told that the backend's stream has ended.
+func (c *client) serverGone() {
+	if c.replace(io.EOF) {
+		return
+	}
+	c.end(&refusal{reason: endServerGone})
+}
+
+// step decides what follows from the last bytes, in either direction: whether
+// the session is over, and who may be read.
+func (c *client) step() {
+	if c.ended || c.backend == nil {
+		return
+	}
+	if c.goodbye && !c.lease.Busy() {
+		c.end(&refusal{reason: endClient})
+		return
+	}
+	if c.due() {
+		if why := c.overdue(c.loop.now); why != "" {
+			c.end(&refusal{reason: why})
+			return
+		}
+	}
+	c.flowControl()
+}
+
+// flowControl lets each side be read only while the other takes what it is sent.
+func (c *client) flowControl() {
+	wanted := c.welcomed && !c.goodbye && !c.muted && len(c.backend.sock.out) == 0 && !c.lease.Holding()
+	if !wanted && len(c.sock.in) > 0 && c.lease.Holding() {
+		c.stalled = true
+	}
+	if c.welcomed && !c.sock.closed {
+		c.sock.reading(wanted)
+	}
+	if wanted && (c.stalled || c.sock.more) {
+		c.loop.resume(c.sock)
+	}
+	c.backend.sock.reading(c.sock.closed || len(c.sock.out) == 0)
+}
+
+// drained is called when the client has taken everything.
+func (c *client) drained() {
+	if c.closing {
+		c.sock.shutdown()
+		return
+	}
+	if c.backend != nil {
+		c.flowControl()
+		if c.backend.sock.more {
+			c.loop.resume(c.backend.sock)
+		}
+	}
+}
+
+// hungUp is called when the client has gone while nothing was read from it.
+func (c *client) hungUp() { c.gone() }
+
+// gone ends the session of a client that has closed or lost its connection.
+func (c *client) gone() {
+	if c.goodbye {
+		c.loop.close(c.sock) // outstanding answers have nowhere to go, but are awaited
+		return
+	}
+	c.end(&refusal{reason: endClientGone})
+}
+
+// end ends the session: the client is told why, and its backend is reset or
+// closed. It may be called at any time and more than once.
+func (c *client) end(r *refusal) {
+	if c.ended {
+		return
+	}
+	whole := c.lease == nil || c.lease.AtBoundary()
+	c.letGo(r)
+	c.over(r.reason, r.cause)
+	c.loop.timers.set(&c.timer, 0)
+	if c.sock.closed {
+		return
+	}
+	msg := r.message()
+	if r.reason == endClientGone || c.sock.ended || msg == nil && len(c.sock.out) == 0 {
+		c.loop.close(c.sock)
+		return
+	}
+	if whole {
+		c.sock.send(msg)
+	}
+	c.linger()
+}
+
+// letGo gives the backend back, or the place in the queue.
+func (c *client) letGo(r *refusal) {
+	b := c.backend
+	if b == nil {
+		c.db.leave(c)
+		return
+	}
+	c.server.cancels.forget(c)
+	lease := c.lease
+	c.backend = nil
+	clean := lease.Poolable() && len(b.sock.in) == 0 && len(b.sock.out) == 0 && !b.sock.ended
+	if clean && r.reason != endDesync {
+		b.release()
+		return
+	}
+	b.busy = lease.Busy() && !b.sock.ended
+	b.discard(discardReason(r.reason), r.cause)
+}
+
+// discardReason says why a backend is closed behind a session that ended.
+func discardReason(r reason) session.Reason {
+	switch r {
+	case endServerGone:
+		return session.ReasonServerGone
+	case endEnter:
+		return session.ReasonEnter
+	case endDesync, endEncoding:
+		return session.ReasonDesync
+	case endGuard:
+		return session.ReasonRefused
+	}
+	return session.ReasonUnclean
+}
+
+// over counts and logs the end of a session, once.
+func (c *client) over(why reason, cause error) {
+	c.ended = true
+	c.server.left(c)
+	if c.welcomed {
+		c.db.metrics.ended(why)
+	} else {
+		c.server.metrics.login(why)
+	}
+	level := slog.LevelInfo
+	if a, ok := answers[why]; ok {
+		level = a.level
+	}
+	c.server.logEnd(level, c, why, cause)
+}
+
+// lingerTime is how long a client that was told to go may take to read it.
+const lingerTime = time.Second
+
+// linger waits for the client to close: a connection that is closed with bytes
+// unread resets it, and the reset can overtake the reason.
+func (c *client) linger() {
+	c.closing = true
+	if len(c.sock.out) == 0 {
+		c.sock.shutdown()
+	}
+	c.sock.in = nil
+	c.sock.reading(true)
+	c.loop.timers.set(&c.timer, c.loop.now+int64(lingerTime))
+	if c.sock.more {
+		c.loop.resume(c.sock)
+	}
+}
+
+func (c *client) discardInput() {
+	for {
+		_, err := c.sock.receive(c.loop.buf)
+		if errors.Is(err, errEmpty) {
+			return
+		}
+		if err != nil {
+			c.loop.timers.set(&c.timer, 0)
+			c.loop.close(c.sock)
+			return
+		}
+	}
+}
+
+// state is what SHOW CLIENTS and the metrics call what the client is doing.
+func (c *client) state() clientState {
+	switch {
+	case c.closing || c.goodbye || c.ended:
+		return clientClosing
+	case !c.welcomed:
+		return clientWaiting
+	case c.backend != nil && c.backend.cancels > 0:
+		return clientCancelling
+	case c.lease.Busy():
+		return clientActive
+	}
+	return clientIdle
+}
+
+// newKey gives the client its cancel key: 4 random bytes in protocol 3.0, 32
+// from 3.2 on ("BackendKeyData" in "Message Formats").
+func (c *client) newKey() {
+	n := 4
+	if c.protocol >= wire.Version32 {
+		n = 32
+	}
+	c.key = make([]byte, n)
+	_, _ = rand.Read(c.key) // never fails: crypto/rand
+}
+
+// randomPID is a positive number that stands where PostgreSQL has a process id.
+func randomPID() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	return binary.BigEndian.Uint32(b[:])&0x7fffffff | 1
+}

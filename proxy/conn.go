@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// handoverConn is a network connection that can be taken over by an event loop.
+// Until then it is an ordinary net.Conn for a goroutine (startup, TLS handshake,
+// login). After takeOver its file descriptor belongs to the loop, and for a
+// tls.Conn on top of it, Read and Write work on the memory in in and out.
+type handoverConn struct {
+	net.Conn
+	taken atomic.Bool
+	head  []byte // read already, and to be read again
+	in    []byte // ciphertext that the loop has read
+	out   []byte // ciphertext for the loop to write
+}
+
+// errEmpty ends a Read of a tls.Conn when the loop has no more ciphertext.
+// crypto/tls does not remember an error that is a temporary net.Error, so the
+// next Read goes on where this one stopped.
+type emptyError struct{}
+
+func (emptyError) Error() string   { return "no more bytes for now" }
+func (emptyError) Timeout() bool   { return true }
+func (emptyError) Temporary() bool { return true }
+
+var errEmpty net.Error = emptyError{}
+
+func (c *handoverConn) Read(p []byte) (int, error) {
+	if !c.taken.Load() {
+		if len(c.head) > 0 {
+			n := copy(p, c.head)
+			c.head = c.head[n:]
+			return n, nil
+		}
+		return c.Conn.Read(p)
+	}
+	if len(c.in) == 0 {
+		return 0, errEmpty
+	}
+	n := copy(p, c.in)
+	c.in = c.in[n:]
+	return n, nil
+}
+
+func (c *handoverConn) Write(p []byte) (int, error) {
+	if !c.taken.Load() {
+		return c.Conn.Write(p)
+	}
+	c.out = append(c.out, p...)
+	return len(p), nil
+}
+
+// SetDeadline and its kin do nothing once the loop owns the connection: its
+// timers take their place, and crypto/tls sets deadlines when it closes.
+func (c *handoverConn) SetDeadline(t time.Time) error {
+	if c.taken.Load() {
+		return nil
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *handoverConn) SetReadDeadline(t time.Time) error {
+	if c.taken.Load() {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *handoverConn) SetWriteDeadline(t time.Time) error {
+	if c.taken.Load() {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Close closes the connection unless the loop owns its file descriptor.
+func (c *handoverConn) Close() error {
+	if c.taken.Load() {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+// errNotASocket is returned for a connection that no event loop can watch.
+var errNotASocket = errors.New("connection has no file descriptor")
+
+// takeOver moves conn, a handoverConn or a TLS connection over one, out of the
+// runtime's hands: it returns a non-blocking file descriptor that the caller
+// owns, and the two layers above it, tlsConn being nil for plain text.
+func takeOver(conn net.Conn) (fd int, tlsConn *tls.Conn, raw *handoverConn, err error) {
+	under := conn
+	if t, ok := conn.(*tls.Conn); ok {
+		tlsConn, under = t, t.NetConn()
+	}
+	raw, ok := under.(*handoverConn)
+	if !ok {
+		return -1, nil, nil, errNotASocket
+	}
+	sc, ok := raw.Conn.(syscall.Conn)
+	if !ok {
+		return -1, nil, nil, errNotASocket
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return -1, nil, nil, err
+	}
+	fd = -1
+	if cerr := rc.Control(func(f uintptr) { fd, err = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return -1, nil, nil, cerr
+	}
+	if err != nil {
+		return -1, nil, nil, err
+	}
+	_ = raw.Conn.Close() // the duplicate keeps the socket open, and the flag O_NONBLOCK is the socket's
+	raw.taken.Store(true)
+	return fd, tlsConn, raw, nil
+}
+
+// keepAlive finds peers that vanished without a word. The user timeout bounds
+// how long sent bytes may stay unacknowledged: a peer that was cut off while it
+// had a window open.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
+
+// unackedMillis is TCP_USER_TIMEOUT.
+const unackedMillis = 120_000
+
+// tune sets what every TCP connection of the proxy has.
+func tune(conn net.Conn) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	_ = tcp.SetKeepAliveConfig(keepAlive) // best effort: without it a dead peer is found later
+	onFD(conn, func(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, unackedMillis) })
+}
+
+// onFD calls f with the file descriptor of a connection that has one.
+func onFD(conn net.Conn, f func(fd int)) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if rc, err := sc.SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+func closeFD(fd int) { _ = unix.Close(fd) }
+
+// dialBackend is the session.DialFunc of the proxy.
+func dialBackend(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	tune(conn)
+	return &handoverConn{Conn: conn}, nil
+}

@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantgate/tenantgate/session"
+)
+
+// database is one entry of `databases` at run time: its pool, and what carries
+// out the pool's decisions. The pool is shared by all loops and guarded by mu;
+// it is asked only when a lease begins or ends.
+type database struct {
+	server  *Server
+	name    string
+	spec    *session.ContextSpec
+	terms   atomic.Pointer[session.Terms]
+	config  atomic.Pointer[Database]
+	metrics *databaseMetrics
+
+	mu    sync.Mutex
+	pool  *session.Pool
+	open  map[*session.Server]struct{} // every place taken, for metrics and shutdown
+	cause error                        // why the last attempt to open a backend failed
+
+	probe    sync.Mutex // guards the answer that readyz gave last
+	probed   time.Time
+	probeErr error
+}
+
+func newDatabase(s *Server, name string, cfg Database) *database {
+	d := &database{
+		server: s, name: name, spec: s.config.Load().Context,
+		metrics: s.metrics.database(name), open: map[*session.Server]struct{}{},
+	}
+	d.pool = session.NewPool(s.poolConfig(cfg))
+	d.config.Store(&cfg)
+	return d
+}
+
+func (d *database) timeouts() *Timeouts { return &d.server.config.Load().Timeouts }
+
+// acquire asks for a backend for c; granted or failed is called on c's loop.
+func (d *database) acquire(c *client) {
+	d.decide(func(now time.Time) []session.Action { return d.pool.Acquire(now, c.id, &c.waiter) })
+}
+
+// leave takes a request back.
+func (d *database) leave(c *client) {
+	d.mu.Lock()
+	d.pool.Leave(&c.waiter)
+	d.mu.Unlock()
+}
+
+// testing notes that b's lease is over.
+func (d *database) testing(b *backend) {
+	d.mu.Lock()
+	d.pool.Testing(b.slot)
+	d.mu.Unlock()
+}
+
+// giveBack returns a backend that is proven clean, or was never used.
+func (d *database) giveBack(b *backend) {
+	b.mode, b.client = backendIdle, nil
+	d.decide(func(now time.Time) []session.Action { return d.pool.Release(now, b.slot) })
+}
+
+// discarding notes that b is given up, and why.
+func (d *database) discarding(b *backend, why session.Reason, cause error) {
+	d.mu.Lock()
+	d.pool.Discarding(b.slot)
+	d.mu.Unlock()
+	d.metrics.discarded(why)
+	d.server.log.Debug("backend closed", "database", d.name, "server_pid", b.be.PID, "reason", string(why), "error", errText(cause))
+}
+
+// closed frees the place of a backend whose connection is closed.
+func (d *database) closed(b *backend) {
+	d.decide(func(now time.Time) []session.Action {
+		delete(d.open, b.slot)
+		return d.pool.Closed(now, b.slot)
+	})
+}
+
+// tick lets the pool do what time brings.
+func (d *database) tick() {
+	d.decide(func(now time.Time) []session.Action {
+		if next := d.pool.NextTick(); next.IsZero() || now.Before(next) {
+			return nil
+		}
+		return d.pool.Tick(now)
+	})
+}
+
+// decide asks the pool under its lock and carries out what it says without.
+func (d *database) decide(ask func(now time.Time) []session.Action) {
+	d.mu.Lock()
+	actions := ask(time.Now())
+	for _, a := range actions {
+		if a.Kind == session.Open {
+			d.open[a.Server] = struct{}{}
+		}
+	}
+	cause := d.cause
+	d.mu.Unlock()
+	for _, a := range actions {
+		d.carryOut(a, cause)
+	}
+}
+
+func (d *database) carryOut(a session.Action, cause error) {
+	switch a.Kind {
+	case session.Grant:
+		c, b := a.Waiter.Handle.(*client), a.Server.Handle.(*backend)
+		b.moveTo(c)
+	case session.Open:
+		go d.dial(a.Server)
+	case session.Close:
+		b := a.Server.Handle.(*backend)
+		b.onLoop(func() { b.discard(a.Reason, nil) })
+	case session.Fail:
+		c := a.Waiter.Handle.(*client)
+		c.loop.post(func() { c.failed(a.Reason, cause) })
+	}
+}
+
+// dial opens a backend into slot.
+func (d *database) dial(slot *session.Server) {
+	cfg := d.config.Load()
+	be, err := session.Dial(d.server.dialing, cfg.DialConfig, d.spec, dialBackend)
+	if err != nil {
+		d.metrics.connect(resultFailed)
+		d.dialFailed(slot, err)
+		return
+	}
+	b := &backend{db: d, be: be, slot: slot}
+	fd, tlsConn, raw, err := takeOver(be.Conn)
+	if err != nil {
+		_ = be.Conn.Close()
+		d.dialFailed(slot, err)
+		return
+	}
+	d.metrics.connect(resultOK)
+	b.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: b}
+	l := d.server.nextLoop()
+	b.home = l
+	l.post(func() {
+		if err := l.attach(b.sock, wantRead); err != nil {
+			closeFD(fd)
+			d.dialFailed(slot, err)
+			return
+		}
+		slot.Handle = b
+		d.decide(func(now time.Time) []session.Action { return d.pool.Opened(now, slot, be) })
+	})
+}
+
+// dialFailed logs once in a while and lets the pool decide who is told.
+func (d *database) dialFailed(slot *session.Server, err error) {
+	if d.server.dialing.Err() == nil {
+		d.server.log.Error("backend cannot be reached", "database", d.name, "error", err)
+	}
+	why := session.ReasonUnreachable
+	if errors.Is(err, session.ErrUnsafeRole) {
+		why = session.ReasonUnsafeRole
+	}
+	d.decide(func(now time.Time) []session.Action {
+		d.cause = err
+		delete(d.open, slot)
+		return d.pool.OpenFailed(now, slot, why)
+	})
+}
+
+// moveTo brings an idle backend to the loop of the client that it was granted to.
+func (b *backend) moveTo(c *client) {
+	b.onLoop(func() {
+		if b.mode != backendIdle {
+			c.loop.post(c.lost) // it died in the meantime
+			return
+		}
+		if b.sock.loop == c.loop {
+			c.granted(b)
+			return
+		}
+		b.timeout(0)
+		b.sock.loop.detach(b.sock)
+		b.home = c.loop
+		c.loop.post(func() {
+			if err := c.loop.attach(b.sock, wantRead); err != nil {
+				closeFD(b.sock.fd)
+				b.discard(session.ReasonServerGone, err)
+				c.lost()
+				return
+			}
+			c.granted(b)
+		})
+	})
+}
+
+// onLoop runs f on the loop that owns the backend's socket. An idle backend
+// stays where it is until a grant moves it, and grants come one at a time.
+func (b *backend) onLoop(f func()) { b.home.post(f) }
+
+// answers says whether a backend answered lately: one that is open and in step,
+// or else a connection that is opened for the question.
+func (d *database) answers(ctx context.Context) error {
+	if d.name == "*" {
+		return nil
+	}
+	d.probe.Lock()
+	defer d.probe.Unlock()
+	if time.Since(d.probed) < readyFresh {
+		return d.probeErr
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyFresh)
+	defer cancel()
+	d.probeErr = reachable(ctx, *d.config.Load(), d.spec)
+	d.probed = time.Now()
+	return d.probeErr
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// reachable tries to open a connection to the database, without the pool.
+func reachable(ctx context.Context, cfg Database, spec *session.ContextSpec) error {
+	be, err := session.Dial(ctx, cfg.DialConfig, spec, dialBackend)
+	if err != nil {
+		return err
+	}
+	return be.Conn.Close()
+}

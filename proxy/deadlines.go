@@ -1,0 +1,94 @@
+package proxy
+
+import "time"
+
+// expiryGrace is how long a client may go on taking a transaction or a COPY to
+// its end after its token has expired.
+const expiryGrace = 10 * time.Second
+
+// arm sets the client's timer to the earliest time at which something may have
+// run out. Activity since is found out when it fires.
+func (c *client) arm() {
+	var next int64
+	at := func(t int64) {
+		if t > 0 && (next == 0 || t < next) {
+			next = t
+		}
+	}
+	t := c.db.timeouts()
+	if c.expires > 0 {
+		if c.loop.now < c.expires {
+			at(c.expires)
+		} else if !c.muted {
+			at(c.expires + int64(expiryGrace))
+		}
+	}
+	if c.goodbye {
+		at(c.finishBy)
+	}
+	for _, limit := range []time.Duration{t.ClientIdle, t.IdleTransaction} {
+		if limit > 0 {
+			at(max(c.active+int64(limit), c.loop.now+int64(limit)/8))
+		}
+	}
+	c.loop.timers.set(&c.timer, next)
+}
+
+// deadline is called when the client's timer fires.
+func (c *client) deadline(now int64) {
+	if c.closing {
+		c.loop.close(c.sock)
+		return
+	}
+	if c.ended {
+		return
+	}
+	if c.expires > 0 && now >= c.expires+int64(expiryGrace) {
+		c.muted = true
+	}
+	if why := c.overdue(now); why != "" {
+		c.end(&refusal{reason: why})
+		return
+	}
+	if c.backend != nil {
+		c.flowControl()
+	}
+	c.arm()
+}
+
+// due says that the session is to end as soon as it is idle.
+func (c *client) due() bool {
+	return c.expires > 0 && c.loop.now >= c.expires || c.server.draining.Load()
+}
+
+// overdue says why the session must end now; empty: it need not.
+func (c *client) overdue(now int64) reason {
+	expired := c.expires > 0 && now >= c.expires
+	if !c.welcomed {
+		if expired {
+			return endExpired
+		}
+		return ""
+	}
+	t := c.db.timeouts()
+	between := c.lease.Idle() && c.lease.Status() == 'I'
+	quiet := !c.lease.Busy()
+	switch {
+	case c.goodbye:
+		if now >= c.finishBy {
+			return endClientGone
+		}
+	case expired && (between || c.muted && (quiet || c.lease.Copying())):
+		return endExpired
+	case between && c.server.draining.Load():
+		return endDrain
+	case t.ClientIdle > 0 && quiet && c.lease.Status() == 'I' && now-c.active >= int64(t.ClientIdle):
+		return endIdle
+	case t.IdleTransaction > 0 && quiet && c.lease.Status() != 'I' && now-c.active >= int64(t.IdleTransaction):
+		return endIdleTx
+	}
+	return ""
+}
+
+// revoked ends the session at once, in the middle of whatever it is doing.
+func (c *client) revoked() { c.end(&refusal{reason: endRevoked}) }

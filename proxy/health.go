@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// handler serves /metrics, /healthz, /readyz and a status page. None of it shows
+// a tenant, a token or a statement.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
+		Registry: s.metrics.registry, MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /{$}", s.statusPage)
+	return mux
+}
+
+// readyFresh is how long the answer of a backend counts.
+const readyFresh = 5 * time.Second
+
+// readyz says ok when new clients are taken and a backend of every database
+// answers. "*" stands for databases that are not known before a client asks.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	var faults []string
+	if s.draining.Load() {
+		faults = append(faults, "draining")
+	}
+	for _, d := range s.allDatabases() {
+		if err := d.answers(r.Context()); err != nil {
+			faults = append(faults, d.name+": not reachable")
+		}
+	}
+	if len(faults) > 0 {
+		sort.Strings(faults)
+		http.Error(w, strings.Join(faults, "\n"), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "ok")
+}
+
+// statusPage shows pools and clients to a person.
+func (s *Server) statusPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = fmt.Fprintf(w, "<!doctype html><title>tenantgate</title><style>body{font:15px system-ui;margin:2em}td,th{padding:.2em .8em;text-align:right}"+
+		"th:first-child,td:first-child{text-align:left}</style><h1>tenantgate %s</h1><table><tr><th>database", html.EscapeString(s.config.Load().Version))
+	for state := range clientStates {
+		_, _ = fmt.Fprintf(w, "<th>clients %s", state)
+	}
+	for _, word := range [...]string{"login", "idle", "active", "tested", "closing"} {
+		_, _ = fmt.Fprintf(w, "<th>servers %s", word)
+	}
+	clients := s.clientStates()
+	for _, d := range s.allDatabases() {
+		_, _ = fmt.Fprintf(w, "<tr><td>%s", html.EscapeString(d.name))
+		for _, n := range clients[d.name] {
+			_, _ = fmt.Fprintf(w, "<td>%d", n)
+		}
+		for _, n := range d.states() {
+			_, _ = fmt.Fprintf(w, "<td>%d", n)
+		}
+	}
+	_, _ = fmt.Fprint(w, "</table><p><a href=/metrics>metrics</a> <a href=/readyz>readyz</a>")
+}

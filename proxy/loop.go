@@ -1,0 +1,225 @@
+package proxy
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/tenantgate/tenantgate/session"
+)
+
+const (
+	readBuffer = 64 << 10 // one for all sockets of a loop
+	// cipherBuffer holds one TLS record with its overhead.
+	cipherBuffer = 18 << 10
+)
+
+// loop owns sockets: each client together with the backend it is leased. One
+// goroutine makes all decisions about them, so that there are no locks between
+// the two directions, and one read buffer serves them all.
+type loop struct {
+	poll    *poller
+	sockets []*socket // by file descriptor
+	dead    []*socket // closed in this turn; their descriptors are freed at its end
+	again   []*socket // to be read once more without an event
+	timers  timers
+	now     int64 // nanoseconds of the monotonic clock at the start of the turn
+
+	buf    []byte // plain text as read
+	cipher []byte // TLS records as read
+	sealed []byte // TLS records to write
+	join   []byte // pieces that go out in one write
+	out    session.Out
+
+	mail struct {
+		sync.Mutex
+		box []func()
+	}
+	stopped bool
+}
+
+func newLoop() (*loop, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &loop{
+		poll: p, buf: make([]byte, readBuffer), cipher: make([]byte, cipherBuffer),
+		join: make([]byte, 0, readBuffer),
+	}, nil
+}
+
+// started is what the loops' clock counts from.
+var started = time.Now()
+
+// clock is the monotonic time in nanoseconds since the process began.
+func clock() int64 { return int64(time.Since(started)) }
+
+// post makes the loop's goroutine run f soon. Any goroutine may call it.
+func (l *loop) post(f func()) {
+	l.mail.Lock()
+	first := len(l.mail.box) == 0
+	l.mail.box = append(l.mail.box, f)
+	l.mail.Unlock()
+	if first {
+		l.poll.wakeUp()
+	}
+}
+
+// run is the loop's goroutine. It ends after stop.
+func (l *loop) run() {
+	runtime.LockOSThread()
+	defer l.poll.close()
+	for !l.stopped {
+		l.turn()
+	}
+}
+
+// stop ends the loop; it must be called on the loop.
+func (l *loop) stop() { l.stopped = true }
+
+// turn waits for events and handles all of them.
+func (l *loop) turn() {
+	events := l.poll.wait(l.timeout())
+	l.now = clock()
+	for i := range events {
+		fd, seen := int(events[i].Fd), events[i].Events
+		if fd == l.poll.wake {
+			l.poll.wokenUp()
+			continue
+		}
+		if s := l.socket(fd); s != nil {
+			s.handle(seen)
+		}
+	}
+	l.readAgain()
+	l.deliver()
+	l.expire()
+	l.bury()
+}
+
+func (l *loop) socket(fd int) *socket {
+	if fd < len(l.sockets) {
+		return l.sockets[fd]
+	}
+	return nil
+}
+
+// handle brings what the poller saw to the socket's owner.
+func (s *socket) handle(seen uint32) {
+	if !s.closed && seen&seenWrite != 0 {
+		s.flush()
+	}
+	if s.closed {
+		return
+	}
+	if s.events&wantRead != 0 {
+		if seen&(seenRead|seenHangup) != 0 {
+			s.owner.readable()
+		}
+	} else if seen&seenHangup != 0 {
+		s.owner.hungUp()
+	}
+}
+
+// attach makes fd, which the caller gives away, a socket of the loop.
+func (l *loop) attach(s *socket, events uint32) error {
+	s.loop, s.events = l, events
+	if err := l.poll.add(s.fd, events); err != nil {
+		return err
+	}
+	for s.fd >= len(l.sockets) {
+		l.sockets = append(l.sockets, make([]*socket, max(64, len(l.sockets)))...)
+	}
+	l.sockets[s.fd] = s
+	return nil
+}
+
+// detach takes a socket away from the loop without closing it.
+func (l *loop) detach(s *socket) {
+	_ = l.poll.remove(s.fd)
+	l.sockets[s.fd] = nil
+	s.loop = nil
+}
+
+// close closes a socket at the end of the turn: until then its descriptor cannot
+// be taken by another connection of which an event is still to be handled.
+func (l *loop) close(s *socket) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.out, s.in = nil, nil
+	_ = l.poll.remove(s.fd)
+	l.sockets[s.fd] = nil
+	l.dead = append(l.dead, s)
+}
+
+func (l *loop) bury() {
+	for i, s := range l.dead {
+		closeFD(s.fd)
+		l.dead[i] = nil
+	}
+	l.dead = l.dead[:0]
+}
+
+// resume reads a socket again at the end of the turn, because it has bytes that
+// the poller does not tell of.
+func (l *loop) resume(s *socket) { l.again = append(l.again, s) }
+
+func (l *loop) readAgain() {
+	for len(l.again) > 0 {
+		batch := l.again
+		l.again = nil
+		for _, s := range batch {
+			if !s.closed && s.loop == l {
+				s.owner.readable()
+			}
+		}
+	}
+}
+
+func (l *loop) deliver() {
+	l.mail.Lock()
+	box := l.mail.box
+	l.mail.box = nil
+	l.mail.Unlock()
+	for _, f := range box {
+		f()
+	}
+}
+
+// timeout is how long the poller may wait, in milliseconds.
+func (l *loop) timeout() int {
+	at, ok := l.timers.next()
+	if !ok {
+		return -1
+	}
+	wait := at - clock()
+	if wait <= 0 {
+		return 0
+	}
+	return int((wait + int64(time.Millisecond) - 1) / int64(time.Millisecond))
+}
+
+func (l *loop) expire() {
+	for {
+		t := l.timers.due(l.now)
+		if t == nil {
+			return
+		}
+		t.owner.deadline(l.now)
+	}
+}
+
+// closeBackends closes every backend of the loop: the process is ending.
+func (l *loop) closeBackends() {
+	for _, s := range l.sockets {
+		if s == nil {
+			continue
+		}
+		if b, ok := s.owner.(*backend); ok {
+			b.discard(session.ReasonShutdown, nil)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The poller: everything of the event loop that knows the operating system.
+// Reads and writes never block, so they skip the scheduler's bookkeeping
+// (RawSyscall): that bookkeeping is what makes a goroutine per connection cost
+// twice the CPU.
+
+// Interests of a socket in the poller.
+const (
+	wantRead  = uint32(unix.EPOLLIN)
+	wantWrite = uint32(unix.EPOLLOUT)
+	// wantHangup reports that the peer has gone while nothing is read from it.
+	// Errors and full hang-ups are always reported.
+	wantHangup = uint32(unix.EPOLLRDHUP)
+
+	seenRead   = uint32(unix.EPOLLIN)
+	seenWrite  = uint32(unix.EPOLLOUT)
+	seenHangup = uint32(unix.EPOLLHUP | unix.EPOLLERR | unix.EPOLLRDHUP)
+)
+
+// poller watches file descriptors (level-triggered) and can be woken.
+type poller struct {
+	epoll int
+	wake  int // an eventfd
+	ready []unix.EpollEvent
+}
+
+func newPoller() (*poller, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		_ = unix.Close(ep)
+		return nil, err
+	}
+	p := &poller{epoll: ep, wake: wake, ready: make([]unix.EpollEvent, 256)}
+	if err := p.add(wake, wantRead); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *poller) close() {
+	_ = unix.Close(p.wake)
+	_ = unix.Close(p.epoll)
+}
+
+func (p *poller) add(fd int, events uint32) error {
+	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+func (p *poller) modify(fd int, events uint32) error {
+	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+func (p *poller) remove(fd int) error {
+	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// wakeUp makes the current or next wait return. Any goroutine may call it.
+func (p *poller) wakeUp() {
+	one := [8]byte{1}
+	_, _ = unix.Write(p.wake, one[:]) // full means that it is awake already
+}
+
+// wokenUp takes the wake-up back.
+func (p *poller) wokenUp() {
+	var b [8]byte
+	_, _ = unix.Read(p.wake, b[:])
+}
+
+// wait returns what is ready, blocking for at most timeout milliseconds (-1: for
+// ever). It first asks without blocking: under load something nearly always is
+// ready, and a call that cannot block need not tell the scheduler.
+func (p *poller) wait(timeout int) []unix.EpollEvent {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.ready[0])), uintptr(len(p.ready)), 0, 0, 0)
+	if errno == 0 && n > 0 {
+		return p.ready[:n]
+	}
+	m, err := unix.EpollWait(p.epoll, p.ready, timeout)
+	if err != nil {
+		return nil // EINTR: the caller comes again
+	}
+	return p.ready[:m]
+}
+
+// readFD reads what is there. n is 0 with a nil error at the end of the stream.
+func readFD(fd int, b []byte) (n int, errno syscall.Errno) {
+	r, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	return int(r), errno
+}
+
+// writeFD writes what fits.
+func writeFD(fd int, b []byte) (n int, errno syscall.Errno) {
+	r, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+	return int(r), errno
+}

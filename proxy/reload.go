@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"errors"
+	"reflect"
+	"time"
+
+	"github.com/tenantgate/tenantgate/session"
+)
+
+// Reload puts a new configuration in force: for logins from now on, and for the
+// pools and timeouts of sessions that go on. What cannot change while the
+// process runs is an error, and everything stays as it was.
+func (s *Server) Reload(cfg Config) error {
+	old := s.config.Load()
+	if err := changeable(old, &cfg); err != nil {
+		s.metrics.reloaded(false)
+		return err
+	}
+	s.config.Store(&cfg)
+	s.mu.Lock()
+	var changed []*database
+	for name, db := range cfg.Databases {
+		d := s.databases[name]
+		if d == nil {
+			s.databases[name] = s.build(newDatabase(s, name, db))
+			continue
+		}
+		changed = append(changed, s.build(d))
+	}
+	for name, d := range s.databases {
+		if _, ok := cfg.Databases[name]; !ok {
+			delete(s.databases, name)
+			go d.retire()
+		}
+	}
+	s.mu.Unlock()
+	for _, d := range changed {
+		d.reconfigure(cfg.Databases[d.name])
+	}
+	verifier := cfg.Verifier
+	s.everyClient(func(c *client) {
+		if verifier.Revoked(c.id) {
+			c.revoked()
+			return
+		}
+		c.arm()
+	})
+	s.metrics.reloaded(true)
+	return nil
+}
+
+// changeable says what of a new configuration needs a restart.
+func changeable(old, cfg *Config) error {
+	var errs []error
+	keep := func(key string, a, b any) {
+		if !reflect.DeepEqual(a, b) {
+			errs = append(errs, errors.New(key+": a change of it needs a restart"))
+		}
+	}
+	keep("listen", old.Listen, cfg.Listen)
+	keep("http.address", old.HTTP, cfg.HTTP)
+	keep("context.tenant_setting, context.settings", old.Context, cfg.Context)
+	return errors.Join(errs...)
+}
+
+// reconfigure puts new bounds in force and, where the way to the database has
+// changed, lets no open backend be used for another client.
+func (d *database) reconfigure(cfg Database) {
+	old := d.config.Swap(&cfg)
+	d.decide(func(now time.Time) []session.Action {
+		actions := d.pool.Configure(now, d.server.poolConfig(cfg))
+		if old.DialConfig != cfg.DialConfig {
+			actions = append(actions, d.pool.Renew(now)...)
+		}
+		return actions
+	})
+}
+
+// retire closes the backends of a database that is no longer configured, as
+// their clients leave.
+func (d *database) retire() {
+	cfg := *d.config.Load()
+	cfg.PoolSize, cfg.MinPoolSize = 0, 0
+	d.reconfigure(cfg)
+}

@@ -1,0 +1,364 @@
+// Package proxy takes clients from accept to the end of their session. A client
+// logs in on a goroutine of its own (login.go: startup, TLS, token) and is then
+// handed to an event loop (loop.go), which owns its socket together with the
+// backend that the pool grants it (client.go, backend.go, database.go). All that
+// decides is in package session; here bytes move and times run out.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantgate/tenantgate/session"
+)
+
+// Server is the proxy. Make one with New, run it with Serve.
+type Server struct {
+	config  atomic.Pointer[Config]
+	log     *slog.Logger
+	tls     *certificates
+	metrics *metrics
+	cancels *cancels
+	loops   []*loop
+	next    atomic.Uint32 // the loop of the next client
+
+	dialing  context.Context // ends when nothing is to be opened any more
+	stopDial context.CancelFunc
+
+	mu        sync.Mutex
+	databases map[string]*database
+	clients   map[*client]struct{} // logged in, wherever they are
+	tenants   map[string]int       // of them, by database and tenant, while there is a bound
+	empty     chan struct{}        // closed while draining, once no client is left
+
+	sessions        atomic.Uint64
+	unauthenticated atomic.Int64
+	draining        atomic.Bool
+	drain           chan struct{} // closed by Drain
+	halt            chan struct{} // closed by Close
+	once            struct{ drain, halt sync.Once }
+}
+
+// New builds a server from a checked configuration; nothing is opened yet.
+func New(cfg Config) (*Server, error) {
+	certs, err := newCertificates(cfg.Listen.TLS, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		log: cfg.Log, tls: certs, databases: map[string]*database{},
+		clients: map[*client]struct{}{}, tenants: map[string]int{},
+		drain: make(chan struct{}), halt: make(chan struct{}), empty: make(chan struct{}),
+	}
+	s.dialing, s.stopDial = context.WithCancel(context.Background())
+	s.config.Store(&cfg)
+	s.metrics = newMetrics(s)
+	s.cancels = newCancels(s)
+	for range loopCount(cfg.Listen.Loops) {
+		l, err := newLoop()
+		if err != nil {
+			return nil, fmt.Errorf("start an event loop: %w", err)
+		}
+		s.loops = append(s.loops, l)
+	}
+	for name, db := range cfg.Databases {
+		s.databases[name] = s.build(newDatabase(s, name, db))
+	}
+	return s, nil
+}
+
+// loopCount chooses one loop for four CPUs: a loop serves tens of thousands of
+// queries a second, PostgreSQL wants the other CPUs, and each loop more costs
+// batching.
+func loopCount(configured int) int {
+	if configured > 0 {
+		return configured
+	}
+	return max(1, runtime.GOMAXPROCS(0)/4)
+}
+
+// build sets what depends on the configuration as a whole.
+func (s *Server) build(d *database) *database {
+	cfg := s.config.Load()
+	d.terms.Store(&session.Terms{
+		Guard: session.NewGuard(cfg.Guard), StatementBuffer: cfg.Limits.StatementBuffer, Refusal: s.refused, Noted: s.noted,
+	})
+	return d
+}
+
+// refused counts a statement that the guard refused and words the answer.
+func (s *Server) refused(d session.Denial) []byte {
+	if !d.Fastpath {
+		s.metrics.guarded(string(d.Rule))
+	}
+	return refuseStatement(d)
+}
+
+// noted reports a statement that a rule in mode log would have refused.
+func (s *Server) noted(r session.Rule) {
+	s.metrics.guarded(string(r))
+	s.log.Warn("statement violates a guard rule", "rule", string(r))
+}
+
+func (s *Server) poolConfig(db Database) session.PoolConfig {
+	cfg := s.config.Load()
+	return session.PoolConfig{
+		Size: db.PoolSize, Min: db.MinPoolSize, MaxTenant: cfg.Limits.MaxTenantServerConn,
+		Wait: cfg.Timeouts.QueryWait, Lifetime: cfg.Timeouts.ServerLifetime, Idle: cfg.Timeouts.ServerIdle,
+	}
+}
+
+// Serve listens and runs until Drain or Close has ended it, or ctx is over, which
+// is as Close. It returns nil after an orderly end.
+func (s *Server) Serve(ctx context.Context) error {
+	cfg := s.config.Load()
+	ln, err := listen(cfg.Listen)
+	if err != nil {
+		return err
+	}
+	var loops sync.WaitGroup
+	for _, l := range s.loops {
+		loops.Go(l.run)
+	}
+	web, err := s.serveHTTP(cfg.HTTP)
+	if err != nil {
+		_ = ln.Close()
+		s.finish(&loops)
+		return err
+	}
+	s.log.Info("listening", "address", ln.Addr().String(), "tls", string(cfg.Listen.TLS.Mode), "loops", len(s.loops))
+	go s.accept(ln)
+	janitor, stopJanitor := context.WithCancel(context.Background())
+	go s.janitor(janitor)
+
+	s.wait(ctx, ln)
+	stopJanitor()
+	s.finish(&loops)
+	if web != nil {
+		_ = web.Close() // scrapes under way are not worth waiting for
+	}
+	s.log.Info("stopped")
+	return nil
+}
+
+// wait blocks until the server is to end, and lets clients finish if it may.
+func (s *Server) wait(ctx context.Context, ln net.Listener) {
+	select {
+	case <-s.drain:
+	case <-s.halt:
+	case <-ctx.Done():
+		s.Close()
+	}
+	_ = ln.Close()
+	s.draining.Store(true)
+	s.log.Info("draining", "clients", s.count())
+	s.checkEmpty()
+	s.everyClient(func(c *client) { c.deadline(c.loop.now) })
+	timeout := time.NewTimer(s.config.Load().Timeouts.Shutdown)
+	defer timeout.Stop()
+	select {
+	case <-s.empty:
+	case <-timeout.C:
+		s.log.Warn("shutdown_timeout is over, remaining sessions are ended", "clients", s.count())
+	case <-s.halt:
+	case <-ctx.Done():
+	}
+}
+
+// Drain begins an orderly shutdown: no new clients, idle ones are sent away, and
+// the rest get shutdown_timeout to come to the end of their transaction.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.once.drain.Do(func() { close(s.drain) })
+}
+
+// Close ends everything at once.
+func (s *Server) Close() {
+	s.draining.Store(true)
+	s.once.halt.Do(func() { close(s.halt) })
+}
+
+// finish ends what is left and waits for the loops.
+func (s *Server) finish(loops *sync.WaitGroup) {
+	s.stopDial()
+	s.everyClient(func(c *client) { c.end(&refusal{reason: endDrain}) })
+	var flushed sync.WaitGroup
+	for _, l := range s.loops {
+		flushed.Add(1)
+		l.post(func() {
+			l.closeBackends()
+			flushed.Done()
+		})
+	}
+	flushed.Wait()
+	for _, l := range s.loops {
+		l.post(l.stop)
+	}
+	loops.Wait()
+}
+
+// everyClient calls f for each client on the loop that owns it.
+func (s *Server) everyClient(f func(*client)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		if l := c.loop; l != nil {
+			l.post(func() {
+				if c.joined && !c.ended {
+					f(c)
+				}
+			})
+		}
+	}
+}
+
+// entered counts a client in that has logged in, or refuses it.
+func (s *Server) entered(c *client) error {
+	cfg := s.config.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := c.db.name + "\x00" + c.id.Tenant()
+	if len(s.clients) >= cfg.Limits.MaxClientConn {
+		return &refusal{reason: endTooMany}
+	}
+	if bound := cfg.Limits.MaxTenantClientConn; bound > 0 && s.tenants[key] >= bound {
+		return &refusal{reason: endTooMany, text: "sorry, too many clients of this tenant already"}
+	}
+	s.tenants[key]++
+	c.loop = s.nextLoop()
+	s.clients[c] = struct{}{}
+	return nil
+}
+
+// left counts a client out.
+func (s *Server) left(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.clients[c]; !ok {
+		return
+	}
+	delete(s.clients, c)
+	key := c.db.name + "\x00" + c.id.Tenant()
+	if s.tenants[key]--; s.tenants[key] <= 0 {
+		delete(s.tenants, key)
+	}
+	s.isEmpty()
+}
+
+func (s *Server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.clients)
+}
+
+func (s *Server) checkEmpty() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.isEmpty()
+}
+
+// isEmpty tells the end of the drain when the last client has left; mu is held.
+func (s *Server) isEmpty() {
+	if !s.draining.Load() || len(s.clients) > 0 {
+		return
+	}
+	select {
+	case <-s.empty:
+	default:
+		close(s.empty)
+	}
+}
+
+func (s *Server) nextLoop() *loop { return s.loops[int(s.next.Add(1))%len(s.loops)] }
+
+// database finds the entry for a dbname that a client asked for.
+func (s *Server) database(name string) *database {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.databases[name]; d != nil {
+		return d
+	}
+	return s.databases["*"]
+}
+
+func (s *Server) allDatabases() []*database {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*database, 0, len(s.databases))
+	for _, d := range s.databases {
+		all = append(all, d)
+	}
+	return all
+}
+
+// janitorPause is the granularity of what no loop's timer does: the waits and
+// ages of the pools, revocations, and files that may have changed.
+const janitorPause = 200 * time.Millisecond
+
+func (s *Server) janitor(ctx context.Context) {
+	tick := time.NewTicker(janitorPause)
+	defer tick.Stop()
+	var revocations uint64
+	for turn := 0; ; turn++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, d := range s.allDatabases() {
+			d.tick()
+		}
+		verifier := s.config.Load().Verifier
+		if now := verifier.Revocations(); now != revocations {
+			revocations = now
+			s.everyClient(func(c *client) {
+				if verifier.Revoked(c.id) {
+					c.revoked()
+				}
+			})
+		}
+		if turn%5 == 0 {
+			s.tls.refresh()
+		}
+	}
+}
+
+func (s *Server) logEnd(level slog.Level, c *client, why reason, cause error) {
+	s.log.Log(context.Background(), level, "session ended", "session", c.log, "database", c.db.name,
+		"tenant", c.id.Tenant(), "reason", string(why), "error", errText(cause))
+}
+
+// serveHTTP serves metrics and health; nil without an address.
+func (s *Server) serveHTTP(address string) (*http.Server, error) {
+	if address == "" {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("http.address: %w", err)
+	}
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
+	go func() {
+		if err := web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("http server ended", "error", err)
+		}
+	}()
+	return web, nil
+}
+
+// Examine opens one connection to a database, as the pool would, and examines
+// its role.
+func Examine(ctx context.Context, name string, db Database, spec *session.ContextSpec) error {
+	if err := reachable(ctx, db, spec); err != nil {
+		return fmt.Errorf("databases.%s: %w", name, err)
+	}
+	return nil
+}

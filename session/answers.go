@@ -1,0 +1,317 @@
+package session
+
+import "errors"
+
+// answers mirrors, message by message, what PostgreSQL still owes for what was
+// forwarded to it: the rules of "Message Flow" in the PostgreSQL documentation
+// (Extended Query, COPY Operations, Function Call), run in step with the
+// backend. Because both streams are ordered, the front entry always tells what
+// the next server message answers: the client's message, or one of the proxy's.
+//
+// It serves three questions: may this backend be pooled (idle), whose answer is
+// this (the flags of the front entry), and is the backend still in step with us
+// (an answer that fits nothing is an error, and the connection is closed).
+type answers struct {
+	ring    []entry // power-of-two ring; nil while nothing was ever owed
+	head, n int
+
+	status   byte // of the last ReadyForQuery: 'I', 'T' or 'E'
+	ours     int  // entries among them that the proxy sent
+	gone     int  // refused entries that left the queue; the owner counts it down
+	skipping bool // PostgreSQL discards everything until the next Sync
+	unsynced bool // an extended-protocol message was sent since the last Sync
+	copying  bool // the front entry is in COPY FROM STDIN
+	doubtful bool // PostgreSQL may have seen a Sync as part of a COPY or not: never pool
+}
+
+// entry is one forwarded message that is still owed an answer: its type in the
+// low seven bits, plus injected.
+type entry byte
+
+const (
+	injected entry = 0x80 // sent by the proxy: the answer is not the client's
+	refused  entry = 0x20 // stands in for a statement of the client that was refused
+
+	// PostgreSQL's frontend types are upper-case letters but for c, d and f, so
+	// bit 0x20 is free in everything that is queued once copyEnd stands for both
+	// CopyDone and CopyFail.
+	copyEnd entry = '@'
+)
+
+func (e entry) kind() byte      { return byte(e &^ (injected | refused)) }
+func (e entry) is(f entry) bool { return e&f != 0 }
+func (e entry) extended() bool {
+	k := e.kind()
+	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C'
+}
+func (e entry) endsCycle() bool   { k := e.kind(); return k == 'Q' || k == 'S' || k == 'F' }
+func (a *answers) at(i int) entry { return a.ring[(a.head+i)&(len(a.ring)-1)] }
+
+// maxOwed bounds the mirror: past it the client is not read until PostgreSQL has
+// answered some of it. PostgreSQL flushes its answers every 8 KB, so a client
+// that pipelines without Sync still moves on.
+const maxOwed = 1 << 16
+
+// errDesync means that the backend sent something that answers nothing we sent.
+var errDesync = errors.New("backend answered out of turn")
+
+func (a *answers) push(e entry) {
+	if a.n == len(a.ring) {
+		grown := make([]entry, max(16, 2*len(a.ring)))
+		for i := range a.n {
+			grown[i] = a.at(i)
+		}
+		a.ring, a.head = grown, 0
+	}
+	a.ring[(a.head+a.n)&(len(a.ring)-1)] = e
+	a.n++
+	if e.is(injected) {
+		a.ours++
+	}
+}
+
+func (a *answers) pop() entry {
+	e := a.at(0)
+	a.head = (a.head + 1) & (len(a.ring) - 1)
+	a.n--
+	if e.is(injected) {
+		a.ours--
+	}
+	if e.is(refused) {
+		a.gone++
+	}
+	return e
+}
+
+// unpop puts e, the entry just popped, back in front.
+func (a *answers) unpop(e entry) {
+	a.head = (a.head - 1) & (len(a.ring) - 1)
+	a.ring[a.head] = e
+	a.n++
+	if e.is(injected) {
+		a.ours++
+	}
+	if e.is(refused) {
+		a.gone--
+	}
+}
+
+// shrink gives a large ring back once everything is answered.
+func (a *answers) shrink() {
+	if a.n == 0 && len(a.ring) > 64 {
+		a.ring, a.head = nil, 0
+	}
+}
+
+// front is the entry that the next answer belongs to; zero when nothing is owed.
+func (a *answers) front() entry {
+	if a.n == 0 {
+		return 0
+	}
+	return a.at(0)
+}
+
+// full says that no more may be forwarded before some answers have arrived.
+func (a *answers) full() bool { return a.n >= maxOwed }
+
+// idle says that nothing is owed, half sent or in doubt, and that no
+// transaction is open. With both streams at a message boundary and no cancel in
+// flight this is what makes a backend poolable.
+func (a *answers) idle() bool { return a.quiet() && a.status == 'I' }
+
+// quiet is idle in whatever transaction status.
+func (a *answers) quiet() bool {
+	return a.n == 0 && !a.skipping && !a.unsynced && !a.copying && !a.doubtful
+}
+
+// sent records a message of type typ that goes to the backend now, with flags
+// injected or refused or none. It says whether the message is owed an answer.
+func (a *answers) sent(typ byte, flags entry) bool {
+	switch typ {
+	case 'S':
+		a.unsynced, a.skipping = false, false
+	case 'Q', 'F':
+	case 'P', 'B', 'D', 'E', 'C':
+		a.unsynced = true
+	case 'c', 'f':
+		// Outside COPY PostgreSQL drops them silently. The place in the queue is
+		// kept, because the COPY they end may not have been announced to us yet.
+		if a.n > 0 {
+			a.push(copyEnd)
+		}
+		return false
+	default:
+		return false
+	}
+	if a.skipping {
+		return false
+	}
+	a.push(entry(typ) | flags)
+	return true
+}
+
+// received takes a server message of type typ and returns the entry that it
+// answers: zero for messages that may come at any time. fatal says, for an
+// ErrorResponse, that its severity is FATAL or PANIC.
+func (a *answers) received(typ byte, fatal bool) (entry, error) {
+	switch typ {
+	case 'N', 'A', 'S':
+		return 0, nil
+	}
+	for a.n > 0 && a.at(0) == copyEnd && !a.copying {
+		a.pop() // a stray one, dropped by PostgreSQL too
+	}
+	f := a.front()
+	switch typ {
+	case 'E':
+		return f, a.failed(f, fatal)
+	case 'Z':
+		if f == 0 && a.doubtful {
+			return 0, nil
+		}
+		if !f.endsCycle() {
+			return f, errDesync
+		}
+		a.pop()
+		a.copying = false
+		a.shrink()
+		return f, nil
+	case '1':
+		return a.popIf(f, 'P')
+	case '2':
+		return a.popIf(f, 'B')
+	case '3':
+		return a.popIf(f, 'C')
+	case 'n':
+		return a.popIf(f, 'D')
+	case 's':
+		return a.popIf(f, 'E')
+	case 'T':
+		if f.kind() == 'Q' {
+			return f, nil
+		}
+		return a.popIf(f, 'D')
+	case 't':
+		return f, check(f.kind() == 'D')
+	case 'V':
+		return f, check(f.kind() == 'F')
+	case 'C', 'I':
+		if a.copying {
+			a.copyDone()
+		}
+		if f.kind() == 'Q' {
+			return f, nil
+		}
+		return a.popIf(f, 'E')
+	case 'G':
+		a.copying = true
+		return f, check(f.kind() == 'Q' || f.kind() == 'E')
+	case 'D', 'H', 'd', 'c':
+		return f, check(f.kind() == 'Q' || f.kind() == 'E')
+	}
+	return f, errDesync
+}
+
+// ready records the transaction status of a ReadyForQuery.
+func (a *answers) ready(status byte) error {
+	if status != 'I' && status != 'T' && status != 'E' {
+		return errDesync
+	}
+	a.status = status
+	return nil
+}
+
+// failed mirrors what PostgreSQL does on an error: in the extended protocol it
+// discards everything up to the next Sync.
+func (a *answers) failed(f entry, fatal bool) error {
+	if fatal {
+		return nil // the connection ends; nothing is owed any more
+	}
+	switch {
+	case f.endsCycle():
+		if a.copying && a.syncBeforeEnd() {
+			a.doubtful = true
+		}
+		a.copying = false
+		return nil
+	case f.extended():
+		if a.copying && a.syncBeforeEnd() {
+			// The COPY failed on its data or on its end; which of the Syncs sent
+			// meanwhile were taken as part of it cannot be known.
+			a.doubtful = true
+			a.dropThrough(copyEnd)
+		}
+		a.copying = false
+		a.skipToSync()
+		return nil
+	}
+	if a.doubtful {
+		return nil
+	}
+	return errDesync
+}
+
+// skipToSync drops what PostgreSQL discards: everything before the next Sync.
+func (a *answers) skipToSync() {
+	for a.n > 0 {
+		if a.at(0).kind() == 'S' {
+			return
+		}
+		a.pop()
+	}
+	a.skipping = true
+}
+
+// copyDone ends a COPY FROM STDIN that succeeded: PostgreSQL ignored the Syncs
+// that came between its statement and its end.
+func (a *answers) copyDone() {
+	a.copying = false
+	front := a.pop()
+	early := a.syncBeforeEnd()
+	a.dropThrough(copyEnd)
+	a.unpop(front)
+	if early && front.extended() {
+		a.unsynced = !a.syncBeforeEnd()
+	}
+}
+
+// dropThrough drops entries up to and including the first e, if there is one.
+func (a *answers) dropThrough(e entry) {
+	for i := range a.n {
+		if a.at(i) == e {
+			for range i + 1 {
+				a.pop()
+			}
+			return
+		}
+	}
+}
+
+// syncBeforeEnd says whether a Sync is queued before the end of a COPY, or
+// before the end of the queue.
+func (a *answers) syncBeforeEnd() bool {
+	for i := range a.n {
+		switch e := a.at(i); {
+		case e == copyEnd:
+			return false
+		case e.kind() == 'S':
+			return true
+		}
+	}
+	return false
+}
+
+func (a *answers) popIf(f entry, kind byte) (entry, error) {
+	if f.kind() != kind {
+		return f, errDesync
+	}
+	a.pop()
+	return f, nil
+}
+
+func check(ok bool) error {
+	if !ok {
+		return errDesync
+	}
+	return nil
+}

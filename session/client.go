@@ -1,0 +1,196 @@
+package session
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// header is the length of a message header: type and Int32 length.
+const header = 5
+
+// gatherLimit bounds what is awaited whole of messages that are not statements.
+const gatherLimit = 64 << 10
+
+// LongStatementError ends a client whose statement was longer than the buffer
+// and turned out to violate the guard: the backend never gets the whole of it.
+type LongStatementError struct{ Rule Rule }
+
+func (e *LongStatementError) Error() string {
+	return fmt.Sprintf("statement longer than the buffer violates %s", e.Rule)
+}
+
+// clientStream is the message of the client that is passing in parts.
+type clientStream struct {
+	left uint32 // body bytes still to come
+	drop bool   // they are swallowed: the message was refused
+	long *longStatement
+}
+
+// FromClient takes what the client sent and returns how much of it was consumed.
+// The caller keeps the rest and gives it again with more behind it: a header or
+// a statement that is not whole yet, or everything while the lease is Holding.
+// At most Terms.StatementBuffer and a header are left for want of more. A
+// *wire.Violation or a *LongStatementError ends the client.
+func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
+	run, i := 0, 0 // p[run:i] passes as it is
+	for {
+		if l.client.left > 0 {
+			take := min(int(l.client.left), len(p)-i)
+			if take == 0 {
+				break
+			}
+			effects, err := l.clientBody(p[i : i+take])
+			if err != nil {
+				return i, err // the last piece is withheld
+			}
+			i += take
+			if l.client.drop {
+				run = i
+			}
+			if l.undo(effects) {
+				l.undone.closed = true
+			}
+			continue
+		}
+		if len(p)-i < header || l.Holding() {
+			break
+		}
+		m := message{typ: p[i], length: binary.BigEndian.Uint32(p[i+1:])}
+		if err := wire.CheckClient(m.typ, m.length); err != nil {
+			out.toServer(p[run:i])
+			return i, err
+		}
+		m.body = p[i+header : min(len(p), i+header+m.size())]
+		step, effects := l.classify(m)
+		if step == await {
+			break
+		}
+		if step != forward {
+			out.toServer(p[run:i])
+		}
+		l.client.left = uint32(m.size() - len(m.body))
+		i += header + len(m.body)
+		switch step {
+		case forward:
+			l.client.drop = false
+			if l.forwarded(m, effects) {
+				out.toServer(p[run:i])
+				run = i
+				if err := l.inject(out, enterName, l.undone.settings, false); err != nil {
+					return i, err
+				}
+			}
+		case refuse:
+			l.client.drop = true
+			run = i
+			if err := l.refuse(m, out); err != nil {
+				return i, err
+			}
+		case terminate:
+			l.leaving = true
+			return len(p), nil
+		}
+	}
+	out.toServer(p[run:i])
+	return i, nil
+}
+
+// message is one message of the client, as much of it as there is.
+type message struct {
+	typ    byte
+	length uint32
+	body   []byte
+}
+
+func (m message) size() int   { return int(m.length) - 4 }
+func (m message) whole() bool { return len(m.body) == m.size() }
+
+// step is what becomes of a message.
+type step uint8
+
+const (
+	forward   step = iota
+	await          // not enough of it is there
+	refuse         // something that fails takes its place
+	terminate      // the client says goodbye; not forwarded
+)
+
+// classify decides on a message; the denial of a refused one is noted.
+func (l *Lease) classify(m message) (step, Effects) {
+	switch m.typ {
+	case 'Q', 'P':
+		return l.statement(m)
+	case 'B':
+		return l.bind(m), Effects{}
+	case 'E':
+		return l.execute(m)
+	case 'F':
+		l.denied(Denial{Fastpath: true})
+		return refuse, Effects{}
+	case 'X':
+		return terminate, Effects{}
+	}
+	return forward, Effects{}
+}
+
+// forwarded records a message that passes, and says whether the context must be
+// sent right behind it.
+func (l *Lease) forwarded(m message, effects Effects) bool {
+	l.owed.sent(m.typ, 0)
+	if m.typ == 'Q' || m.typ == 'S' {
+		l.undone.closed = true
+	}
+	if m.typ == 'P' || !l.undo(effects) {
+		return false // a Parse does nothing before it is executed
+	}
+	if m.typ == 'Q' {
+		l.undone.closed = true // its ReadyForQuery is awaited
+		return false
+	}
+	return true
+}
+
+// refuse puts a statement that PostgreSQL itself refuses in the place of the
+// client's, so that transactions fail, pipelines skip and answers are owed just
+// as if PostgreSQL had refused the client's own; only the error's text changes
+// on the way back.
+func (l *Lease) refuse(m message, out *Out) error {
+	typ := byte('Q')
+	if m.typ == 'P' {
+		typ = 'P'
+	}
+	if !l.owed.sent(typ, refused) {
+		l.denials = l.denials[:len(l.denials)-1] // skipped by PostgreSQL: never answered
+	}
+	const text = "refused by tenantgate"
+	var msg []byte
+	var err error
+	if typ == 'P' {
+		msg, err = wire.AppendParse(nil, "", text)
+	} else {
+		msg, err = wire.AppendQuery(nil, text)
+	}
+	out.toServer(msg)
+	return err
+}
+
+func (l *Lease) denied(d Denial) { l.denials = append(l.denials, d) }
+
+// clientBody takes a further piece of a message that is passing in parts. For a
+// long statement it is judged before it passes; the effects are those of a
+// simple Query that is complete now.
+func (l *Lease) clientBody(piece []byte) (Effects, error) {
+	l.client.left -= uint32(len(piece))
+	long := l.client.long
+	if long == nil {
+		return Effects{}, nil
+	}
+	long.feed(piece)
+	if l.client.left > 0 {
+		return Effects{}, nil
+	}
+	l.client.long = nil
+	return l.judged(long)
+}

@@ -1,0 +1,217 @@
+// Package session holds every decision about a client's session on a backend:
+// which answers are owed, what the guard says, when the context is entered and
+// entered again, when a lease may end, whether a reset is proven, and who gets
+// the next backend. It is plain state machines: frames and times in, bytes and
+// verdicts out. No socket, goroutine or clock of its own; only Dial, which is
+// slow and rare, talks to the network.
+//
+// The life of a lease:
+//
+//	Begin     entering   the context goes to the backend, the client waits
+//	          relaying   both streams pass; statements are judged on the way
+//	          holding    a statement undid the context: the client waits until
+//	                     it is entered again
+//	          leaving    Terminate was read; outstanding answers still pass
+//	Poolable  then a Reset proves the backend clean and the Pool hands it on
+//
+// Whatever does not fit ends the lease with an error, and the backend is closed.
+package session
+
+import (
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// Terms are what all leases of one database share. They are immutable.
+type Terms struct {
+	Guard           *Guard
+	StatementBuffer int // bytes of a statement that are held until it is judged
+	// Refusal builds the whole ErrorResponse for a refused statement.
+	Refusal func(Denial) []byte
+	// Noted is told of statements that a guard rule in mode log would have
+	// refused; may be nil.
+	Noted func(Rule)
+}
+
+// Denial says why a message of a client was refused.
+type Denial struct {
+	Rule     Rule // of the guard; empty for a FunctionCall
+	Fastpath bool
+}
+
+// Lease is one client on one backend, from entering the context until the
+// backend is given up. It belongs to one event loop and is not safe for
+// concurrent use.
+type Lease struct {
+	terms   *Terms
+	entry   *Entry
+	own     func(setting string) string // the context's values, for the guard
+	backend *Backend
+
+	owed   answers
+	client clientStream
+	server serverStream
+
+	confirmed  bool   // the last entering was answered with the right values
+	began      bool   // the context was confirmed once: the client is welcome
+	undone     undone // what is to be entered again
+	statements resetters
+	denials    []Denial // one for each refused entry in owed, in order
+	leaving    bool     // the client sent Terminate
+
+	Stats Stats
+}
+
+// Stats count what passed since the lease began.
+type Stats struct {
+	Queries      uint64 // cycles: simple queries and Syncs that were answered
+	Transactions uint64 // answers with transaction status idle
+}
+
+// Out collects what a step of a lease sends, as consecutive pieces. The slices
+// may alias the chunk that was passed in and are valid until the next step.
+type Out struct {
+	Server [][]byte
+	Client [][]byte
+}
+
+// Reset empties o and keeps its memory.
+func (o *Out) Reset() {
+	clear(o.Server)
+	clear(o.Client)
+	o.Server, o.Client = o.Server[:0], o.Client[:0]
+}
+
+func (o *Out) toServer(p []byte) {
+	if len(p) > 0 {
+		o.Server = append(o.Server, p)
+	}
+}
+
+func (o *Out) toClient(p []byte) {
+	if len(p) > 0 {
+		o.Client = append(o.Client, p)
+	}
+}
+
+// Begin starts a lease of b for entry and sends the context ahead of everything
+// else. The client's bytes are not taken until Entered.
+func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
+	*l = Lease{terms: terms, entry: entry, own: entry.value, backend: b}
+	l.owed.status = 'I'
+	return l.inject(out, "", entry.settings, true)
+}
+
+// inject sends the context and settings to the backend: synchronized by a Sync
+// of its own, or (inside a batch of the client's, whose error must still skip
+// the rest of the batch) flushed only.
+func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) error {
+	msg, err := l.entry.appendEnter(nil, name, settings, !l.began)
+	if err != nil {
+		return err
+	}
+	l.owed.sent('P', injected)
+	l.owed.sent('B', injected)
+	l.owed.sent('E', injected)
+	if name != "" {
+		l.owed.sent('C', injected)
+		l.owed.sent('C', injected)
+	}
+	if sync {
+		msg = wire.AppendSync(msg)
+		l.owed.sent('S', injected)
+	} else {
+		msg = wire.AppendFlush(msg)
+	}
+	l.confirmed = false
+	out.toServer(msg)
+	return nil
+}
+
+// Entered says that the context was entered and confirmed and that the client
+// may be welcomed.
+func (l *Lease) Entered() bool { return l.began }
+
+// Holding says that no byte of the client may be taken now: the context is
+// being entered, or PostgreSQL has enough to answer already.
+func (l *Lease) Holding() bool {
+	if l.owed.ours > 0 || l.owed.full() || l.leaving {
+		return true
+	}
+	// A statement undid the context. Once the cycle that holds it is closed by a
+	// Query or Sync, its end is awaited, unless it is itself waiting for COPY data.
+	return l.undone.any() && l.undone.closed && l.owed.n > 0 && !l.owed.copying && !l.owed.doubtful
+}
+
+// Leaving says that the client has sent Terminate.
+func (l *Lease) Leaving() bool { return l.leaving }
+
+// Busy says that the backend owes an answer, so that a cancel makes sense.
+func (l *Lease) Busy() bool { return l.owed.n > 0 }
+
+// Idle says that the backend owes nothing and that nothing is half relayed, so
+// that the session may be ended here as between two statements. What the client
+// has sent of its next message does not matter: none of it was forwarded.
+func (l *Lease) Idle() bool {
+	return l.began && l.owed.quiet() && l.client.left == 0 && l.server.atBoundary()
+}
+
+// Copying says that the backend waits for COPY data of the client.
+func (l *Lease) Copying() bool { return l.owed.copying }
+
+// Status is the transaction status of the last ReadyForQuery.
+func (l *Lease) Status() byte { return l.owed.status }
+
+// AtBoundary says that the stream to the client stands between two messages.
+func (l *Lease) AtBoundary() bool { return l.server.atBoundary() }
+
+// Poolable says that the backend owes nothing, is not in a transaction, and that
+// no frame is half relayed in either direction; the caller adds that no cancel
+// is in flight. Everything else is closed.
+func (l *Lease) Poolable() bool {
+	return l.began && l.owed.idle() && (l.client.left == 0 || l.client.drop) && l.server.atBoundary()
+}
+
+// undone remembers what statements of the client undid and must be entered again.
+type undone struct {
+	settings []wire.Param
+	context  bool
+	closed   bool // a Query or Sync was sent since, so that a ReadyForQuery will come
+}
+
+func (u *undone) any() bool { return u.context || len(u.settings) > 0 }
+
+// undo notes the effects of a statement that was just sent.
+func (l *Lease) undo(f Effects) bool {
+	settings, context := l.entry.undone(f)
+	if len(settings) == 0 && !context {
+		return false
+	}
+	l.undone.context = true
+	l.undone.closed = false
+	for _, s := range settings {
+		l.undone.add(s)
+	}
+	return true
+}
+
+// add keeps each setting once, however often a client resets it.
+func (u *undone) add(s wire.Param) {
+	for _, have := range u.settings {
+		if have.Name == s.Name {
+			return
+		}
+	}
+	u.settings = append(u.settings, s)
+}
+
+// reenter enters the context again once everything before it is answered: called
+// after each ReadyForQuery. In a failed transaction nothing can be set; its end
+// restores what held before it, and then this runs again.
+func (l *Lease) reenter(out *Out) error {
+	if !l.undone.any() || !l.began || !l.owed.quiet() || l.owed.status == 'E' {
+		return nil
+	}
+	settings := l.undone.settings
+	l.undone = undone{}
+	return l.inject(out, enterName, settings, true)
+}

@@ -1,0 +1,404 @@
+package session
+
+import (
+	"time"
+
+	"github.com/tenantgate/tenantgate/auth"
+)
+
+// PoolConfig bounds the pool of one database.
+type PoolConfig struct {
+	Size      int           // backends at most, counting those being opened, reset or closed
+	Min       int           // kept open while idle
+	MaxTenant int           // backends of one tenant at most; 0: no bound
+	Wait      time.Duration // query_wait_timeout; 0: no bound
+	Lifetime  time.Duration // server_lifetime; 0: no bound
+	Idle      time.Duration // server_idle_timeout; 0: no bound
+}
+
+// Pool decides who gets which backend of one database. Waiters are served in
+// order within a tenant and in turn across tenants, so that a tenant with many
+// clients cannot keep another one waiting behind all of them. It opens and
+// closes nothing itself: its methods return the Actions that the caller carries
+// out. It is not safe for concurrent use.
+type Pool struct {
+	cfg    PoolConfig
+	idle   []*Server // proven clean, the longest idle first
+	total  int       // servers in any state
+	logins int       // of them being opened
+
+	queues  map[string]*queue // by tenant, only those with waiters
+	turns   []*queue          // the tenants in the order of their turns
+	waiting int
+	leased  map[string]int // active servers by tenant
+
+	renewed time.Time // servers that are older are not used again
+	retryAt time.Time // no server is opened before: the last attempt failed
+}
+
+// Server is one place in the pool and, once it is open, the backend in it.
+type Server struct {
+	Backend   *Backend
+	State     ServerState
+	Handle    any // the caller's own, never looked at
+	tenant    string
+	idleSince time.Time
+}
+
+// ServerState is what a server is doing, in PgBouncer's words.
+type ServerState uint8
+
+// The states of a server.
+const (
+	ServerLogin   ServerState = iota // being opened
+	ServerIdle                       // proven clean, in the pool
+	ServerActive                     // leased to a client
+	ServerTested                     // its reset is being proven
+	ServerClosing                    // given up, the connection is not closed yet
+	ServerStates                     // how many there are
+)
+
+// String returns the word that metrics show.
+func (s ServerState) String() string {
+	return [...]string{"login", "idle", "active", "tested", "closing"}[s]
+}
+
+// Waiter is one client that wants a backend.
+type Waiter struct {
+	Handle any // the caller's own, never looked at
+	tenant string
+	since  time.Time
+	queue  *queue // nil unless it waits
+}
+
+// queue holds the waiters of one tenant, first come first served.
+type queue struct {
+	tenant  string
+	waiters []*Waiter
+}
+
+// ActionKind says what the caller must do.
+type ActionKind uint8
+
+// The kinds of actions.
+const (
+	Grant ActionKind = iota // lease Server to Waiter
+	Open                    // dial a backend into Server, then call Opened or OpenFailed
+	Close                   // close the idle Server, then call Closed
+	Fail                    // tell Waiter why it gets none
+)
+
+// Action is one thing that the caller must do.
+type Action struct {
+	Kind   ActionKind
+	Waiter *Waiter
+	Server *Server
+	Reason Reason
+}
+
+// retryPause is how long a failed attempt to open a server keeps the next one
+// from being made.
+const retryPause = 500 * time.Millisecond
+
+// NewPool returns an empty pool.
+func NewPool(cfg PoolConfig) *Pool {
+	return &Pool{cfg: cfg, queues: map[string]*queue{}, leased: map[string]int{}}
+}
+
+// Configure changes the bounds; what is open beyond them is closed as it becomes idle.
+func (p *Pool) Configure(now time.Time, cfg PoolConfig) []Action {
+	p.cfg = cfg
+	return p.Tick(now)
+}
+
+// Renew lets no server that is open now be used for another client: the way to
+// them has changed.
+func (p *Pool) Renew(now time.Time) []Action {
+	p.renewed = now
+	return p.Tick(now)
+}
+
+// Acquire asks for a backend for w on behalf of a verified identity. The answer
+// is a Grant or Fail for w, now or from a later call.
+func (p *Pool) Acquire(now time.Time, id auth.Identity, w *Waiter) []Action {
+	if id.IsZero() {
+		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonNoIdentity}}
+	}
+	w.tenant, w.since = id.Tenant(), now
+	q := p.queues[w.tenant]
+	if q == nil {
+		q = &queue{tenant: w.tenant}
+		p.queues[w.tenant] = q
+		p.turns = append(p.turns, q)
+	}
+	q.waiters = append(q.waiters, w)
+	w.queue = q
+	p.waiting++
+	return p.serve(now, nil)
+}
+
+// Leave takes back a wait that was not granted: the client is gone.
+func (p *Pool) Leave(w *Waiter) {
+	if w.queue == nil {
+		return
+	}
+	for i, other := range w.queue.waiters {
+		if other == w {
+			p.take(w.queue, i)
+			return
+		}
+	}
+}
+
+// Opened puts a backend into a server that an Open asked for.
+func (p *Pool) Opened(now time.Time, s *Server, b *Backend) []Action {
+	p.logins--
+	s.Backend = b
+	p.retryAt = time.Time{}
+	p.park(now, s)
+	return p.serve(now, nil)
+}
+
+// OpenFailed gives up a server that could not be opened. When the database has
+// no other, waiting for it is pointless: all waiters fail with reason.
+func (p *Pool) OpenFailed(now time.Time, s *Server, reason Reason) []Action {
+	p.logins--
+	p.total--
+	s.State = ServerClosing
+	p.retryAt = now.Add(retryPause)
+	var actions []Action
+	if p.total == 0 {
+		actions = p.failAll(reason, actions)
+	}
+	return p.serve(now, actions)
+}
+
+// Testing notes that a lease has ended and the server's reset is under way.
+func (p *Pool) Testing(s *Server) {
+	p.unlease(s)
+	s.State = ServerTested
+}
+
+// Release takes a server back whose reset is proven.
+func (p *Pool) Release(now time.Time, s *Server) []Action {
+	p.unlease(s)
+	s.idleSince = now
+	if reason, over := p.overdue(now, s); over {
+		s.State = ServerClosing
+		return []Action{{Kind: Close, Server: s, Reason: reason}}
+	}
+	p.park(now, s)
+	return p.serve(now, nil)
+}
+
+// Discarding notes that a server was given up but is not closed yet. It keeps
+// its place: PostgreSQL still counts its connection.
+func (p *Pool) Discarding(s *Server) {
+	p.unlease(s)
+	p.unpark(s)
+	s.State = ServerClosing
+}
+
+// Closed frees the place of a server whose connection is closed.
+func (p *Pool) Closed(now time.Time, s *Server) []Action {
+	p.Discarding(s)
+	p.total--
+	return p.serve(now, nil)
+}
+
+// Tick does what time brings: waits that ran out, servers that are too old or
+// idle for too long, a new attempt after a failed one.
+func (p *Pool) Tick(now time.Time) []Action {
+	actions := p.failOverdue(now, nil)
+	for i := 0; i < len(p.idle); i++ {
+		s := p.idle[i]
+		if reason, over := p.overdue(now, s); over {
+			p.unpark(s)
+			i--
+			s.State = ServerClosing
+			actions = append(actions, Action{Kind: Close, Server: s, Reason: reason})
+		}
+	}
+	return p.serve(now, actions)
+}
+
+// NextTick is when Tick has something to do again; zero: never.
+func (p *Pool) NextTick() time.Time {
+	var next time.Time
+	at := func(t time.Time) {
+		if next.IsZero() || t.Before(next) {
+			next = t
+		}
+	}
+	if p.cfg.Wait > 0 {
+		for _, q := range p.turns {
+			at(q.waiters[0].since.Add(p.cfg.Wait))
+		}
+	}
+	for _, s := range p.idle {
+		if p.cfg.Idle > 0 && p.total > p.cfg.Min {
+			at(s.idleSince.Add(p.cfg.Idle))
+		}
+		if p.cfg.Lifetime > 0 {
+			at(s.Backend.Created.Add(p.cfg.Lifetime))
+		}
+	}
+	if !p.retryAt.IsZero() && (p.waiting > 0 || p.total < p.cfg.Min) {
+		at(p.retryAt)
+	}
+	return next
+}
+
+// Waiting is how many clients wait.
+func (p *Pool) Waiting() int { return p.waiting }
+
+// Total is how many places of the pool are taken, by servers in any state.
+func (p *Pool) Total() int { return p.total }
+
+// serve hands out what there is: idle servers to waiters in turn, and new
+// servers are opened for the waiters that remain.
+func (p *Pool) serve(now time.Time, actions []Action) []Action {
+	for len(p.idle) > 0 {
+		q := p.nextTurn()
+		if q == nil {
+			break
+		}
+		w := p.take(q, 0)
+		s := p.pick(w.tenant)
+		p.unpark(s)
+		s.State, s.tenant = ServerActive, w.tenant
+		p.leased[w.tenant]++
+		s.Backend.Tenant = w.tenant
+		actions = append(actions, Action{Kind: Grant, Waiter: w, Server: s})
+	}
+	if now.Before(p.retryAt) {
+		return actions
+	}
+	p.retryAt = time.Time{}
+	for p.total < p.cfg.Size && (p.logins < p.eligible() || p.total < p.cfg.Min) {
+		p.total++
+		p.logins++
+		actions = append(actions, Action{Kind: Open, Server: &Server{State: ServerLogin}})
+	}
+	return actions
+}
+
+// nextTurn returns the queue that is served next and moves it behind the others;
+// nil when no tenant may have another server.
+func (p *Pool) nextTurn() *queue {
+	for i, q := range p.turns {
+		if p.cfg.MaxTenant > 0 && p.leased[q.tenant] >= p.cfg.MaxTenant {
+			continue
+		}
+		p.turns = append(append(p.turns[:i:i], p.turns[i+1:]...), q)
+		return q
+	}
+	return nil
+}
+
+// eligible is how many waiters a further server could serve.
+func (p *Pool) eligible() int {
+	if p.cfg.MaxTenant == 0 {
+		return p.waiting
+	}
+	n := 0
+	for _, q := range p.turns {
+		n += min(len(q.waiters), max(0, p.cfg.MaxTenant-p.leased[q.tenant]))
+	}
+	return n
+}
+
+// pick chooses an idle server: the one that was most recently this tenant's,
+// whose caches are warm for it, or else the most recently used.
+func (p *Pool) pick(tenant string) *Server {
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		if p.idle[i].Backend.Tenant == tenant {
+			return p.idle[i]
+		}
+	}
+	return p.idle[len(p.idle)-1]
+}
+
+// take removes waiter i of q, and q with its last waiter.
+func (p *Pool) take(q *queue, i int) *Waiter {
+	w := q.waiters[i]
+	w.queue = nil
+	p.waiting--
+	q.waiters = append(q.waiters[:i], q.waiters[i+1:]...)
+	if len(q.waiters) > 0 {
+		return w
+	}
+	delete(p.queues, q.tenant)
+	for j, other := range p.turns {
+		if other == q {
+			p.turns = append(p.turns[:j], p.turns[j+1:]...)
+			break
+		}
+	}
+	return w
+}
+
+func (p *Pool) park(now time.Time, s *Server) {
+	s.State, s.idleSince = ServerIdle, now
+	p.idle = append(p.idle, s)
+}
+
+func (p *Pool) unpark(s *Server) {
+	for i, other := range p.idle {
+		if other == s {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			return
+		}
+	}
+}
+
+func (p *Pool) unlease(s *Server) {
+	if s.State != ServerActive {
+		return
+	}
+	s.State = ServerTested
+	if p.leased[s.tenant]--; p.leased[s.tenant] <= 0 {
+		delete(p.leased, s.tenant)
+	}
+}
+
+func (p *Pool) expired(now time.Time, s *Server) bool {
+	return p.cfg.Lifetime > 0 && !now.Before(s.Backend.Created.Add(p.cfg.Lifetime))
+}
+
+func (p *Pool) overdue(now time.Time, s *Server) (Reason, bool) {
+	switch {
+	case p.expired(now, s), s.Backend.Created.Before(p.renewed):
+		return ReasonLifetime, true
+	case p.total > p.cfg.Size:
+		return ReasonPoolSize, true
+	case p.cfg.Idle > 0 && p.total > p.cfg.Min && !now.Before(s.idleSince.Add(p.cfg.Idle)):
+		return ReasonIdle, true
+	}
+	return "", false
+}
+
+// failOverdue fails the waits that ran out. The first of each queue has waited longest.
+func (p *Pool) failOverdue(now time.Time, actions []Action) []Action {
+	if p.cfg.Wait <= 0 {
+		return actions
+	}
+	for i := 0; i < len(p.turns); {
+		q := p.turns[i]
+		if now.Before(q.waiters[0].since.Add(p.cfg.Wait)) {
+			i++
+			continue
+		}
+		w := p.take(q, 0)
+		actions = append(actions, Action{Kind: Fail, Waiter: w, Reason: ReasonWaitTimeout})
+	}
+	return actions
+}
+
+func (p *Pool) failAll(reason Reason, actions []Action) []Action {
+	for len(p.turns) > 0 {
+		w := p.take(p.turns[0], 0)
+		actions = append(actions, Action{Kind: Fail, Waiter: w, Reason: reason})
+	}
+	return actions
+}

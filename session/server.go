@@ -1,0 +1,180 @@
+package session
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// serverStream is the message of the backend that is passing in parts.
+type serverStream struct {
+	left uint32 // body bytes still to come
+	hide bool   // they are not the client's
+	tail int    // bytes that the last step left unconsumed
+}
+
+func (s *serverStream) atBoundary() bool { return s.left == 0 && s.tail == 0 }
+
+// EnterError says that PostgreSQL refused the context or a startup parameter.
+type EnterError struct {
+	Code, Message string // as PostgreSQL sent them
+	Fatal         bool   // the backend was going away for a reason of its own
+}
+
+func (e *EnterError) Error() string {
+	return fmt.Sprintf("enter the context: %s (SQLSTATE %s)", e.Message, e.Code)
+}
+
+// ErrUnsafeEncoding ends a session whose client_encoding became one in which
+// statements cannot be read safely.
+var ErrUnsafeEncoding = errors.New("the session's client_encoding is not supported")
+
+var errUnconfirmed = errors.New("the backend did not confirm the context")
+
+// errOversized guards what has to be gathered whole.
+var errOversized = errors.New("backend message is too large to be read")
+
+// FromServer takes what the backend sent and returns how much of it was
+// consumed; the caller keeps the rest, at most 64 KiB, and gives it again with
+// more behind it. An error means that the backend is out of step or did not
+// confirm the context: both connections must be closed.
+func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
+	run, i := 0, 0 // p[run:i] passes as it is
+	for {
+		if l.server.left > 0 {
+			take := min(int(l.server.left), len(p)-i)
+			if take == 0 {
+				break
+			}
+			l.server.left -= uint32(take)
+			i += take
+			if l.server.hide {
+				run = i
+			}
+			continue
+		}
+		if len(p)-i < header {
+			break
+		}
+		m := message{typ: p[i], length: binary.BigEndian.Uint32(p[i+1:])}
+		if err := wire.CheckServer(m.typ, m.length); err != nil {
+			out.toClient(p[run:i])
+			return i, err
+		}
+		m.body = p[i+header : min(len(p), i+header+m.size())]
+		if !m.whole() && l.gathers(m) {
+			break
+		}
+		passes, instead, err := l.answer(m)
+		if err != nil {
+			return i, err
+		}
+		if !passes {
+			out.toClient(p[run:i])
+			out.toClient(instead)
+		}
+		l.server.left = uint32(m.size() - len(m.body))
+		l.server.hide = !passes
+		i += header + len(m.body)
+		if !passes {
+			run = i
+		}
+		if m.typ == 'Z' {
+			if err := l.reenter(out); err != nil {
+				return i, err
+			}
+		}
+	}
+	out.toClient(p[run:i])
+	l.server.tail = len(p) - i
+	return i, nil
+}
+
+// gathers says whether a message must be whole before it is looked at.
+func (l *Lease) gathers(m message) bool {
+	switch m.typ {
+	case 'Z', 'S':
+		return true
+	case 'E':
+		return m.size() <= gatherLimit
+	}
+	return l.owed.front().is(injected) && m.size() <= gatherLimit
+}
+
+// answer takes one message of the backend and says whether it passes to the
+// client as it is, or what is sent in its place.
+func (l *Lease) answer(m message) (passes bool, instead []byte, err error) {
+	var failure backendError
+	if m.typ == 'E' {
+		failure = readError(m.body)
+	}
+	owner, err := l.owed.received(m.typ, failure.fatal)
+	if err != nil {
+		return false, nil, err
+	}
+	if owner.is(injected) {
+		return false, nil, l.entering(m, failure)
+	}
+	if owner.is(refused) && m.typ == 'E' && !failure.fatal {
+		instead = l.terms.Refusal(l.denials[0])
+	}
+	l.settle()
+	switch m.typ {
+	case 'S':
+		err = l.backend.Report(m.body)
+	case 'Z':
+		err = l.owed.ready(m.body[0])
+		l.Stats.Queries++
+		if l.owed.status == 'I' {
+			l.Stats.Transactions++
+		}
+	}
+	return l.began && instead == nil, instead, err
+}
+
+// entering takes an answer to the proxy's own messages.
+func (l *Lease) entering(m message, failure backendError) error {
+	switch m.typ {
+	case 'E':
+		return &EnterError{Code: failure.code, Message: failure.message, Fatal: failure.fatal}
+	case 'D':
+		if !m.whole() {
+			return errOversized
+		}
+		if err := l.entry.confirm(m.body); err != nil {
+			return err
+		}
+		l.confirmed = true
+	case 'Z':
+		if err := l.owed.ready(m.body[0]); err != nil {
+			return err
+		}
+	}
+	if l.owed.ours > 0 {
+		return nil
+	}
+	if !l.confirmed {
+		return errUnconfirmed
+	}
+	l.began = true
+	return nil
+}
+
+// settle drops the denials of statements that PostgreSQL has answered or skipped.
+func (l *Lease) settle() {
+	l.denials = l.denials[l.owed.gone:]
+	l.owed.gone = 0
+}
+
+// backendError is what the proxy reads of an ErrorResponse.
+type backendError struct {
+	code, message string
+	fatal         bool // the connection ends behind it
+}
+
+func readError(body []byte) backendError {
+	severity, code, message, _ := wire.ErrorFields(body)
+	return backendError{code, message, severity == "FATAL" || severity == "PANIC"}
+}

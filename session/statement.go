@@ -1,0 +1,118 @@
+package session
+
+import (
+	"bytes"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// statement judges the text of a Query or Parse. One that fits the buffer is
+// awaited whole; a longer one passes while it is judged.
+func (l *Lease) statement(m message) (step, Effects) {
+	if !m.whole() {
+		if m.size() <= l.terms.StatementBuffer {
+			return await, Effects{}
+		}
+		l.client.long = l.newLong(m)
+		return forward, Effects{}
+	}
+	name, sql, ok := l.text(m)
+	if !ok {
+		return forward, Effects{} // malformed: PostgreSQL refuses it without running anything
+	}
+	v := l.judge(sql)
+	if v.Rule != "" && v.Mode == GuardEnforce {
+		l.denied(Denial{Rule: v.Rule})
+		return refuse, Effects{}
+	}
+	l.note(v)
+	if m.typ == 'P' {
+		l.statements.parsed(string(name), v.Effects)
+		return forward, Effects{}
+	}
+	return forward, v.Effects
+}
+
+func (l *Lease) text(m message) (name, sql []byte, ok bool) {
+	if m.typ == 'Q' {
+		sql, ok = wire.QueryText(m.body)
+		return nil, sql, ok
+	}
+	return wire.ParseText(m.body)
+}
+
+// judge runs the guard over one whole statement string.
+func (l *Lease) judge(sql []byte) Verdict {
+	var j Judge
+	j.Begin(l.terms.Guard, l.conforming(), l.own)
+	j.Feed(sql)
+	return j.End()
+}
+
+// conforming is standard_conforming_strings as the backend last reported it.
+func (l *Lease) conforming() bool { return !l.backend.escapes }
+
+func (l *Lease) note(v Verdict) {
+	if v.Rule != "" && l.terms.Noted != nil {
+		l.terms.Noted(v.Rule)
+	}
+}
+
+// longStatement is a Query or Parse that is judged while it passes: a Parse has
+// the statement's name in front of the text and parameter types behind it.
+type longStatement struct {
+	typ   byte
+	name  []byte // of a Parse
+	named bool   // name is complete
+	ended bool   // the text is complete
+	judge Judge
+}
+
+func (l *Lease) newLong(m message) *longStatement {
+	s := &longStatement{typ: m.typ, named: m.typ == 'Q'}
+	s.judge.Begin(l.terms.Guard, l.conforming(), l.own)
+	s.feed(m.body)
+	return s
+}
+
+// feed takes the next piece of the body.
+func (s *longStatement) feed(p []byte) {
+	if !s.named {
+		i := bytes.IndexByte(p, 0)
+		if i < 0 {
+			s.name = s.keep(p)
+			return
+		}
+		s.name, s.named = s.keep(p[:i]), true
+		p = p[i+1:]
+	}
+	if s.ended {
+		return
+	}
+	if i := bytes.IndexByte(p, 0); i >= 0 {
+		p, s.ended = p[:i], true
+	}
+	s.judge.Feed(p)
+}
+
+// keep appends to the name as long as it is one that can be told from others.
+func (s *longStatement) keep(p []byte) []byte {
+	if len(s.name)+len(p) > gatherLimit {
+		return s.name
+	}
+	return append(s.name, p...)
+}
+
+// judged ends a long statement.
+func (l *Lease) judged(s *longStatement) (Effects, error) {
+	v := s.judge.End()
+	if v.Rule != "" && v.Mode == GuardEnforce {
+		return Effects{}, &LongStatementError{Rule: v.Rule}
+	}
+	l.note(v)
+	if s.typ == 'P' {
+		l.statements.parsed(string(s.name), v.Effects)
+		return Effects{}, nil
+	}
+	return v.Effects, nil
+}
