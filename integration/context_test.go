@@ -89,8 +89,9 @@ func TestTheContextOutlivesResets(t *testing.T) {
 	t.Run("proxy", func(t *testing.T) {
 		p := startProxy(t, pg)
 		for _, x := range tenants {
-			run(t, p.as(x))
-			run(t, p.as(x).in("app_tx"))
+			for _, ep := range p.everyMode(x) {
+				run(t, ep)
+			}
 		}
 	})
 }
@@ -100,7 +101,7 @@ func TestTheContextOutlivesResets(t *testing.T) {
 func TestTheAnswersToAResetAreTheServersOwn(t *testing.T) {
 	pg := sharedPostgres(t)
 	p := startProxy(t, pg)
-	for _, ep := range []endpoint{p.as(tenantA), p.as(tenantA).in("app_tx")} {
+	for _, ep := range p.everyMode(tenantA) {
 		for _, form := range forms {
 			for _, reset := range []string{"RESET ALL", "DISCARD ALL"} {
 				same(t, form.name+", "+reset, show(form.send(pg.direct(tenantA).login(t), reset)), show(form.send(ep.login(t), reset)))
@@ -144,8 +145,9 @@ func TestTheContextInTransactions(t *testing.T) {
 	t.Run("direct", func(t *testing.T) { want = run(t, pg.direct(tenantA)) })
 	t.Run("proxy", func(t *testing.T) {
 		p := startProxy(t, pg)
-		same(t, "session mode", want, run(t, p.as(tenantA)))
-		same(t, "transaction mode", want, run(t, p.as(tenantA).in("app_tx")))
+		for _, ep := range p.everyMode(tenantA) {
+			same(t, ep.database, want, run(t, ep))
+		}
 	})
 }
 
@@ -155,7 +157,7 @@ func TestAClientCannotChangeItsContext(t *testing.T) {
 	pg := sharedPostgres(t)
 	p := startProxy(t, pg)
 	a, b := tenantA.id, tenantB.id
-	for _, ep := range []endpoint{p.as(tenantA), p.as(tenantA).in("app_tx")} {
+	for _, ep := range p.everyMode(tenantA) {
 		w := ep.login(t)
 		for _, sql := range []string{
 			"SET app.current_tenant_id = '" + b + "'", "set SESSION App.Current_Tenant_Id to '" + b + "'", "SET LOCAL app.current_tenant_id = '" + b + "'",

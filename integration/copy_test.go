@@ -20,7 +20,7 @@ func TestACopyCutShortArrivesNowhere(t *testing.T) {
 	pg := sharedPostgres(t)
 	p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", "session", 1) })
 	whole := arrivalRows("cut short")
-	for _, ep := range p.bothModes(tenantA) {
+	for _, ep := range p.everyMode(tenantA) {
 		for cut := range len(whole) - 1 {
 			w := ep.login(t)
 			w.send(whole[:cut])
@@ -75,7 +75,7 @@ func TestAnErrorInACopyStopsIt(t *testing.T) {
 	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
 	t.Run("proxy", func(t *testing.T) {
 		p := startProxy(t, pg)
-		for _, ep := range p.bothModes(tenantA) {
+		for _, ep := range p.everyMode(tenantA) {
 			run(t, ep)
 		}
 	})
@@ -111,7 +111,7 @@ func TestACopyOfManyRowsArrivesWhole(t *testing.T) {
 	t.Run("direct", func(t *testing.T) { want = run(t, pg.direct(tenantA)) })
 	t.Run("proxy", func(t *testing.T) {
 		p := startProxy(t, pg)
-		for _, ep := range p.bothModes(tenantA) {
+		for _, ep := range p.everyMode(tenantA) {
 			same(t, ep.database, want, run(t, ep))
 		}
 	})
@@ -142,7 +142,7 @@ func TestACopyOutThatNobodyReadsEnds(t *testing.T) {
 	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
 	t.Run("proxy", func(t *testing.T) {
 		p := startProxy(t, pg)
-		for _, ep := range p.bothModes(tenantA) {
+		for _, ep := range p.everyMode(tenantA) {
 			run(t, ep)
 		}
 	})

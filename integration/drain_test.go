@@ -12,9 +12,9 @@ import (
 // statements and transactions finish, nobody new comes in, the exit is 0.
 func TestADrainLetsWorkFinish(t *testing.T) {
 	pg := sharedPostgres(t)
-	for _, database := range []string{"app", "app_tx"} {
+	for n := range poolModes {
 		p := startProxy(t, pg)
-		ep := p.as(tenantA).in(database)
+		ep := p.everyMode(tenantA)[n]
 		idle, busy, open := ep.login(t), ep.login(t), ep.login(t)
 		open.do(simple("BEGIN"))
 		busy.send(simple("SELECT 'finished', pg_sleep(1.5)"))
@@ -98,10 +98,10 @@ func TestADrainEndsInTime(t *testing.T) {
 // TestSIGTERMWhileABackendIsAwaited ends a client that has not got one yet.
 func TestSIGTERMWhileABackendIsAwaited(t *testing.T) {
 	pg := sharedPostgres(t)
-	p := startProxy(t, pg, func(p *proxy) { p.database("app_tx", "app", "transaction", 1) })
-	holder, waiting := p.as(tenantA).in("app_tx").login(t), p.as(tenantB).in("app_tx").login(t)
+	p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", "session", 1) })
+	holder, waiting := p.as(tenantA).login(t), p.as(tenantB).dial(t)
 	holder.do(simple("BEGIN"))
-	waiting.send(simple("SELECT count(*) FROM users"))
+	waiting.send(startup("user", "x", "database", "app"), password(p.as(tenantB).password))
 	eventually(t, 5*time.Second, "the client waits", func() bool { return p.metrics(t).sum("client_connections", `state="waiting"`) == 1 })
 	p.signal(t, syscall.SIGTERM)
 	holder.send(simple("COMMIT"))

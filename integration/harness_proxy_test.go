@@ -36,6 +36,19 @@ type proxy struct {
 	ended      bool // the test ended it on purpose
 }
 
+// poolModes are the modes that every test runs in which does not choose one. The
+// database `app` is served in the first; each further one has an entry of its own.
+var poolModes = []string{"session"}
+
+// everyMode lists the tenant's endpoints in all the pool modes.
+func (p *proxy) everyMode(x tenant, changes ...claims) []endpoint {
+	all := []endpoint{p.as(x, changes...)}
+	for _, mode := range poolModes[1:] {
+		all = append(all, p.as(x, changes...).in("app_"+mode))
+	}
+	return all
+}
+
 // option changes the configuration before the proxy starts.
 type option func(p *proxy)
 
@@ -88,7 +101,9 @@ func newProxy(t testing.TB, pg *postgres, options ...option) *proxy {
 	p.set("limits/max_login_failures", 0)
 	p.set("log/level", "debug")
 	p.database("app", "app", "session", 20)
-	p.database("app_tx", "app", "transaction", 20)
+	for _, mode := range poolModes[1:] {
+		p.database("app_"+mode, "app", mode, 20)
+	}
 	p.database("literal", "literal", "session", 5)
 	for _, o := range options {
 		o(p)

@@ -265,7 +265,8 @@ func TestHostileBytesEndTheirOwnConnectionOnly(t *testing.T) {
 	t.Run("direct", func(t *testing.T) { all(t, pg.direct(tenantA)) })
 	t.Run("proxy", func(t *testing.T) {
 		p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", "session", 60) })
-		t.Run("session mode", func(t *testing.T) { all(t, p.as(tenantA)) })
-		t.Run("transaction mode", func(t *testing.T) { all(t, p.as(tenantB).in("app_tx")) })
+		for _, ep := range p.everyMode(tenantA) {
+			t.Run(ep.database, func(t *testing.T) { all(t, ep) })
+		}
 	})
 }

@@ -45,19 +45,19 @@ func TestTwoTenantsNeverMeet(t *testing.T) {
 	t.Run("direct", func(t *testing.T) {
 		runLoad(t, sharedPostgres(t), min(d, 3*time.Second), sharedPostgres(t).direct)
 	})
-	for _, mode := range []string{"session", "transaction"} {
+	for _, mode := range poolModes {
 		t.Run("proxy/"+mode, func(t *testing.T) {
 			pg := startPostgres(t)
 			p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", mode, 2) })
 			// One token a tenant for the whole run, so that the load is on sessions, not on signatures.
 			eps := map[tenant]endpoint{tenantA: p.as(tenantA), tenantB: p.as(tenantB)}
-			runLoad(t, pg, d*5/12, func(x tenant) endpoint { return eps[x] })
+			runLoad(t, pg, d*5/6/time.Duration(len(poolModes)), func(x tenant) endpoint { return eps[x] })
 			accountForBackends(t, p)
 		})
 	}
 	t.Run("proxy/tls", func(t *testing.T) {
 		pg, cert := startPostgres(t), newCertificate(t, "localhost", "localhost", "127.0.0.1")
-		p := startProxy(t, pg, servingTLS(t, cert, "require"), func(p *proxy) { p.database("app", "app", "transaction", 2) })
+		p := startProxy(t, pg, servingTLS(t, cert, "require"), func(p *proxy) { p.database("app", "app", "session", 2) })
 		eps := map[tenant]endpoint{tenantA: p.as(tenantA), tenantB: p.as(tenantB)}
 		runLoad(t, pg, d/6, func(x tenant) endpoint {
 			ep := eps[x]

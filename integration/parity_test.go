@@ -110,10 +110,11 @@ func TestTheTrafficIsTheServersOwn(t *testing.T) {
 		p := startProxy(t, pg)
 		for name, session := range paritySessions {
 			t.Run(name, func(t *testing.T) {
-				same(t, "session mode", want[name], play(p.as(tenantA), t, session, 0))
-				same(t, "session mode, 7 bytes a write", want[name], play(p.as(tenantA), t, session, 7))
-				same(t, "session mode, a byte a write", want[name], play(p.as(tenantA), t, session, 1))
-				same(t, "transaction mode", want[name], play(p.as(tenantA).in("app_tx"), t, session, 0))
+				for _, ep := range p.everyMode(tenantA) {
+					same(t, ep.database, want[name], play(ep, t, session, 0))
+					same(t, ep.database+", 7 bytes a write", want[name], play(ep, t, session, 7))
+					same(t, ep.database+", a byte a write", want[name], play(ep, t, session, 1))
+				}
 			})
 		}
 	})
@@ -138,8 +139,9 @@ func TestTheLoginTellsTheSameParameters(t *testing.T) {
 		}
 		// The proxy's role is not the direct one.
 		want := strings.ReplaceAll(login(pg.direct(tenantA)), "session_authorization=USER", "session_authorization=app_user")
-		same(t, fmt.Sprintf("%q", params), want, login(p.as(tenantA)))
-		same(t, fmt.Sprintf("%q in transaction mode", params), want, login(p.as(tenantA).in("app_tx")))
+		for _, ep := range p.everyMode(tenantA) {
+			same(t, fmt.Sprintf("%q in %s", params, ep.database), want, login(ep))
+		}
 	}
 	for _, params := range [][]string{
 		{"DateStyle", "nonsense"}, {"no_such_setting", "1"}, {"work_mem", "-1"}, {"client_encoding", "KLINGON"}, {"options", "-c statement_timeout=soon"}, {"server_version", "1"}, {"max_connections", "1"},
@@ -222,8 +224,9 @@ func TestLargeMessagesGoThroughWhole(t *testing.T) {
 	t.Run("direct", func(t *testing.T) { want = run(t, pg.direct(tenantA)) })
 	t.Run("proxy", func(t *testing.T) {
 		p := startProxy(t, pg)
-		same(t, "session mode", strings.Join(want, "\n"), strings.Join(run(t, p.as(tenantA)), "\n"))
-		same(t, "transaction mode", strings.Join(want, "\n"), strings.Join(run(t, p.as(tenantA).in("app_tx")), "\n"))
+		for _, ep := range p.everyMode(tenantA) {
+			same(t, ep.database, strings.Join(want, "\n"), strings.Join(run(t, ep), "\n"))
+		}
 		if rss := p.residentBytes(t); !raceEnabled && rss > 128<<20 {
 			t.Errorf("the proxy holds %d MiB after 100 MB results", rss>>20)
 		}

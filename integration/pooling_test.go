@@ -185,7 +185,7 @@ func depart(w *wire, how string) {
 // does not undo, does not predict what another tenant draws.
 func TestTheNextTenantsRandomNumbersAreItsOwn(t *testing.T) {
 	pg := sharedPostgres(t)
-	for _, mode := range []string{"session", "transaction"} {
+	for _, mode := range poolModes {
 		p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", mode, 1) })
 		c := pg.direct(tenantA).pgconn(t)
 		query(t, c, "SELECT setseed(0.42)")
@@ -238,7 +238,7 @@ func TestABackendThatDiedInThePoolIsNotHandedOut(t *testing.T) {
 // when its client goes, instead of running on for nobody.
 func TestAClientThatIsGoneStopsCosting(t *testing.T) {
 	pg := sharedPostgres(t)
-	for _, mode := range []string{"session", "transaction"} {
+	for _, mode := range poolModes {
 		for _, departure := range []string{"FIN", "RST"} {
 			p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", mode, 1) })
 			w := p.as(tenantA).login(t)
@@ -264,7 +264,7 @@ func TestAClientThatIsGoneStopsCosting(t *testing.T) {
 // front of a long-lived innocent one and of new ones.
 func TestTwoThousandUnreadAnswersReachNobody(t *testing.T) {
 	pg := sharedPostgres(t)
-	for _, mode := range []string{"session", "transaction"} {
+	for _, mode := range poolModes {
 		t.Run(mode, func(t *testing.T) {
 			p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", mode, 2) })
 			innocent := p.as(tenantB).login(t)

@@ -53,7 +53,7 @@ func TestABrokenConfigurationIsNotTakenUp(t *testing.T) {
 		}
 		p.signal(t, 1)
 		eventually(t, 10*time.Second, "the broken configuration is reported: "+broken, state(0))
-		for _, ep := range p.bothModes(tenantB) {
+		for _, ep := range p.everyMode(tenantB) {
 			if got := refusal(t, ep); got != "" {
 				t.Errorf("after %q a login got %q", broken, got)
 			}

@@ -89,7 +89,7 @@ func drip(bytes []byte) func(w *wire) {
 func TestIdleClientsEnd(t *testing.T) {
 	pg := sharedPostgres(t)
 	p := startProxy(t, pg, with("timeouts/client_idle_timeout", "1500ms"))
-	for _, ep := range p.bothModes(tenantA) {
+	for _, ep := range p.everyMode(tenantA) {
 		busy := ep.login(t)
 		busy.send(simple("SELECT 'slow', pg_sleep(2.5)"))
 		ends(t, ep.login(t), "57P05", 1200*time.Millisecond, 4*time.Second)
@@ -99,7 +99,7 @@ func TestIdleClientsEnd(t *testing.T) {
 		ends(t, busy, "57P05", 1200*time.Millisecond, 4*time.Second)
 	}
 	p = startProxy(t, pg, with("timeouts/idle_transaction_timeout", "1500ms"))
-	for _, ep := range p.bothModes(tenantA) {
+	for _, ep := range p.everyMode(tenantA) {
 		idle := ep.login(t)
 		w := ep.login(t)
 		w.do(simple("BEGIN; INSERT INTO users (email) VALUES ('idle@transaction')"))
@@ -124,13 +124,14 @@ func TestBackendsRetire(t *testing.T) {
 	w.value("SELECT 1")
 	depart(w, "Terminate")
 	eventually(t, 10*time.Second, "idle backends are closed", func() bool { return pids() == 0 })
-	p = startProxy(t, pg, with("timeouts/server_lifetime", "1s"), func(p *proxy) { p.database("app", "app", "transaction", 1) })
-	w = p.as(tenantA).login(t)
-	first := w.value("SELECT pg_backend_pid()")
-	eventually(t, 10*time.Second, "the backend is replaced under an idle client", func() bool { return w.value("SELECT pg_backend_pid()") != first })
-	if got := w.value("SELECT count(*) FROM users"); got != "10" {
-		t.Error(got)
+	p = startProxy(t, pg, with("timeouts/server_lifetime", "1s"), func(p *proxy) { p.database("app", "app", "session", 1) })
+	pid := func() string {
+		w := p.as(tenantA).login(t)
+		defer depart(w, "Terminate")
+		return w.value("SELECT pg_backend_pid()")
 	}
+	first := pid()
+	eventually(t, 10*time.Second, "the backend is replaced", func() bool { return pid() != first })
 	if m := p.metrics(t); m.sum("server_connections") > 1 {
 		t.Errorf("%v", m.of("server_connections", "server_discarded_total"))
 	}
@@ -167,10 +168,9 @@ func TestAServerThatNeverAnswersIsGivenUp(t *testing.T) {
 func TestASessionDoesNotOutliveItsToken(t *testing.T) {
 	pg := sharedPostgres(t)
 	p := startProxy(t, pg)
-	short := func() claims { return claims{"exp": time.Now().Add(2 * time.Second).Unix()} }
-	for _, database := range []string{"app", "app_tx"} {
-		idle, busy := p.as(tenantA, short()).in(database).login(t), p.as(tenantA, short()).in(database).login(t)
-		open, other := p.as(tenantA, short()).in(database).login(t), p.as(tenantA).in(database).login(t)
+	for n, long := range p.everyMode(tenantA) {
+		soon := func() endpoint { return p.everyMode(tenantA, claims{"exp": time.Now().Add(2 * time.Second).Unix()})[n] }
+		idle, busy, open, other := soon().login(t), soon().login(t), soon().login(t), long.login(t)
 		busy.send(simple("SELECT 'done', pg_sleep(3)"))
 		open.do(simple("BEGIN"))
 		ends(t, idle, "57P01", 0, 4*time.Second)
@@ -185,7 +185,7 @@ func TestASessionDoesNotOutliveItsToken(t *testing.T) {
 		}
 	}
 	p = startProxy(t, pg, with("auth/on_expiry", "ignore"))
-	w := p.as(tenantA, short()).login(t)
+	w := p.as(tenantA, claims{"exp": time.Now().Add(2 * time.Second).Unix()}).login(t)
 	time.Sleep(3 * time.Second) // past the expiry
 	if got := w.value("SELECT count(*) FROM users"); got != "10" {
 		t.Error(got)
@@ -214,7 +214,7 @@ func TestARevocationEndsSessions(t *testing.T) {
 	}{
 		{"jti=number-one", p.as(tenantA, claims{"jti": "number-one"}), p.as(tenantA, claims{"jti": "number-two"})},
 		{"sub=mallory", p.as(tenantA, claims{"sub": "mallory"}), p.as(tenantA, claims{"sub": "alice"})},
-		{"tenant=" + tenantB.id, p.as(tenantB).in("app_tx"), p.as(tenantA).in("app_tx")},
+		{"tenant=" + tenantB.id, p.as(tenantB), p.as(tenantA)},
 	} {
 		w, spare := c.ep.login(t), c.spare.login(t)
 		lines += c.line + "\n"

@@ -84,7 +84,7 @@ func TestTrafficOverTLSIsTheSame(t *testing.T) {
 	p := startProxy(t, pg, servingTLS(t, cert, "require"))
 	for _, name := range []string{"types", "errors", "pipelines", "copy", "notifications", "prepared statements"} {
 		want := play(pg.direct(tenantA), t, paritySessions[name], 0)
-		for _, ep := range p.bothModes(tenantA) {
+		for _, ep := range p.everyMode(tenantA) {
 			same(t, name, want, play(ep.over(cert.client()), t, paritySessions[name], 0))
 			same(t, name+" in tiny records", want, play(ep.over(cert.client()), t, paritySessions[name], 9))
 		}
