@@ -114,6 +114,7 @@ func TestMinimalConfigurationTakesEveryDefault(t *testing.T) {
 		HTTP:     "127.0.0.1:9127",
 		Verifier: l.verifier, Throttle: s.Throttle, Log: s.Log,
 		OnExpiry: proxy.ExpiryTerminate,
+		Leeway:   30 * time.Second,
 		Context:  &session.ContextSpec{TenantSetting: "app.current_tenant_id"},
 		Guard: session.GuardConfig{
 			Context: "enforce", HiddenSQL: "enforce", SharedRole: "enforce", Channels: "off",
@@ -151,6 +152,7 @@ listen: {address: "0.0.0.0:7000", loops: 3, tls: {mode: require, cert_file: cert
 http: {address: ""}
 auth:
   issuer: me
+  leeway: 7s
   keys: [{algorithm: HS256, key_id: k, secret: `+testSecret+`}]
   revoked_file: revoked
   on_expiry: ignore
@@ -174,7 +176,7 @@ log: {level: debug, format: json}
 			Address: "0.0.0.0:7000", Port: "7000", Loops: 3, AllowPlaintextPassword: true,
 			TLS: proxy.TLS{Mode: proxy.TLSRequire, CertFile: cert, KeyFile: key, ClientCAFile: cert},
 		},
-		Verifier: l.verifier, Log: l.server.Log, OnExpiry: proxy.ExpiryIgnore,
+		Verifier: l.verifier, Log: l.server.Log, OnExpiry: proxy.ExpiryIgnore, Leeway: 7 * time.Second,
 		Context: &session.ContextSpec{TenantSetting: "My.Tenant", Settings: []session.Setting{
 			{Name: "b.ONE", Claim: "app.role", HasEquals: true}, {Name: "b.two", Claim: "sub", Default: "nobody"},
 		}},
