@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"gopkg.in/yaml.v3"
@@ -13,8 +14,8 @@ import (
 
 // checked is one line of the check command's report.
 type checked struct {
-	item string
-	err  error // nil: ok
+	item string // a key path
+	err  error  // nil: ok
 }
 
 // runCheck prints the effective configuration with secrets redacted, then one
@@ -45,7 +46,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	for _, c := range append([]checked{{item: "configuration"}}, l.examine(context.Background())...) {
 		if c.err != nil {
 			code = exitFailure
-			fmt.Fprintf(stdout, "FAIL %s: %v\n", c.item, c.err)
+			fmt.Fprintf(stdout, "FAIL %s: %s\n", c.item, strings.TrimPrefix(c.err.Error(), c.item+": "))
 			continue
 		}
 		fmt.Fprintf(stdout, "ok   %s\n", c.item)
@@ -64,10 +65,10 @@ func (l *loaded) examine(ctx context.Context) []checked {
 		tasks = append(tasks, task)
 	}
 	if url := l.file.Auth.JWKS.URL; url != "" {
-		add("jwks "+url.String(), func() error { return l.verifier.Fetch(ctx) })
+		add("auth.jwks.url", func() error { return l.verifier.Fetch(ctx) })
 	}
 	for _, name := range sortedKeys(l.server.Databases) {
-		add("database "+name, func() error {
+		add("databases."+name, func() error {
 			return proxy.Examine(ctx, name, l.server.Databases[name], l.server.Context)
 		})
 	}

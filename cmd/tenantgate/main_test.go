@@ -194,7 +194,7 @@ databases:
 		t.Errorf("ends with %d: %s", code, stderr)
 	}
 	for _, want := range []string{
-		"\n    pool_size: 20\n", "\nok   configuration\n", "\nFAIL jwks http://127.0.0.1:1/jwks: ", "\nFAIL database one: ", "\nFAIL database two: ", "not sealed",
+		"\n    pool_size: 20\n", "\nok   configuration\n", "\nFAIL auth.jwks.url: fetch http://127.0.0.1:1/jwks: ", "\nFAIL databases.one: failed to connect", "\nFAIL databases.two: failed to connect", "not sealed",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is not in\n%s", want, stdout)
