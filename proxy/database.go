@@ -115,6 +115,9 @@ func (d *database) carryOut(a session.Action, cause error) {
 	switch a.Kind {
 	case session.Grant:
 		c, b := a.Waiter.Handle.(*client), a.Server.Handle.(*backend)
+		if a.Switch {
+			d.metrics.switches.Add(1)
+		}
 		b.moveTo(c)
 	case session.Open:
 		go d.dial(a.Server)

@@ -90,7 +90,7 @@ func (s *Server) admit(conn net.Conn) {
 	}
 	tune(conn)
 	raw := &handoverConn{Conn: conn}
-	g := &login{server: s, config: config, raw: raw, conn: raw, id: s.sessions.Add(1)}
+	g := &login{server: s, config: config, raw: raw, conn: raw, id: s.sessions.Add(1), accepted: time.Now()}
 	g.peer, g.local, g.unix = peerOf(conn)
 	if err := conn.SetDeadline(time.Now().Add(config.Timeouts.ClientLogin)); err != nil {
 		s.unauthenticated.Add(-1)

@@ -29,6 +29,8 @@ type login struct {
 	unix   bool
 	id     uint64 // session id, for the log
 
+	accepted time.Time
+
 	encrypted bool
 	asked     struct{ ssl, gss bool }
 	version   uint32
@@ -331,6 +333,7 @@ func (g *login) handOver() error {
 		return &refusal{reason: endInternal, cause: err}
 	}
 	c.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: c, more: tlsConn != nil}
+	g.server.metrics.loginTime.Observe(time.Since(g.accepted).Seconds())
 	c.loop.post(c.join)
 	return nil
 }

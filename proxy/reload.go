@@ -50,6 +50,9 @@ func (s *Server) Reload(cfg Config) error {
 	return nil
 }
 
+// ReloadFailed notes that a new configuration could not even be read.
+func (s *Server) ReloadFailed() { s.metrics.reloaded(false) }
+
 // changeable says what of a new configuration needs a restart.
 func changeable(old, cfg *Config) error {
 	var errs []error

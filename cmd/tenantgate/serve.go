@@ -96,7 +96,9 @@ func (s *serving) obey(signals <-chan os.Signal, over <-chan error) error {
 // running configuration in force.
 func (s *serving) reload() {
 	l, err := load(s.path, s.stderr)
-	if err == nil {
+	if err != nil {
+		s.server.ReloadFailed()
+	} else {
 		err = s.server.Reload(l.server)
 	}
 	if err != nil {
