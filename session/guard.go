@@ -116,6 +116,7 @@ type Judge struct {
 	depth   int // of brackets, while calls is not 0
 	calls   int // open calls of ts_rewrite
 	rewrite [4]rewriteCall
+	dumped  int // of dumpTokens
 	fold    [maxIdent]byte
 }
 

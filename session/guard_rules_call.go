@@ -55,7 +55,16 @@ const (
 	pendValue            // behind the comma: a literal
 	pendValueEnd         // behind that: , or ::
 	pendValueCast
+	pendDump // behind set_config(name: the rest of pg_dump's statement
 )
+
+// dumpTokens are what follows set_config(name in a statement of pg_dump: the one
+// use of a column as the name that is known to be harmless, because the WHERE
+// clause says what the column holds. ' stands for a literal.
+var dumpTokens = [...]string{",", "'", ",", "false", ")", "from", "pg_settings", "where", "name", "=", "'"}
+
+// dumpSetting is the literal at their end.
+const dumpSetting = "restrict_nonsystem_relation_kind"
 
 // bodyWord takes a name in the body of a statement.
 func (j *Judge) bodyWord(t token) {
@@ -132,6 +141,28 @@ func (j *Judge) await(t token) {
 		j.awaitName(p, t)
 	case pendValue, pendValueEnd, pendValueCast:
 		j.awaitValue(p, t)
+	case pendDump:
+		j.awaitDump(t)
+	}
+}
+
+// awaitDump follows dumpTokens, behind which the statement must end.
+func (j *Judge) awaitDump(t token) {
+	at := j.dumped
+	j.dumped++
+	switch {
+	case at == len(dumpTokens) && t.kind == tokEnd:
+		return
+	case at == len(dumpTokens):
+	case dumpTokens[at] == "'":
+		if t.kind == tokLit && (at < len(dumpTokens)-1 || string(t.text) == dumpSetting) {
+			j.pending = pendDump
+		}
+	case t.is(dumpTokens[at]), t.isSym(dumpTokens[at][0]):
+		j.pending = pendDump
+	}
+	if j.pending != pendDump {
+		j.violate(RuleHiddenName)
 	}
 }
 
@@ -198,15 +229,17 @@ func (j *Judge) count(t token) {
 }
 
 // awaitName reads the first argument of set_config. Only a plain literal with
-// nothing around it, but for a cast to text, is a name that is known.
+// nothing around it, but for a cast that keeps it, is a name that is known.
 func (j *Judge) awaitName(p pending, t token) {
 	switch {
 	case p == pendName && t.kind == tokLit && !t.long:
 		j.nameLen, j.single = copy(j.name[:], t.text), false
 		j.pending = pendNameEnd
+	case p == pendName && t.is("name"):
+		j.pending, j.dumped = pendDump, 0
 	case p == pendNameEnd && t.isSym(':'), p == pendNameCast && t.isSym(':'):
 		j.pending = pendNameCast
-	case p == pendNameCast && t.is("text"):
+	case p == pendNameCast && (t.is("text") || t.is("varchar")):
 		j.pending = pendNameEnd
 	case p == pendNameEnd && t.isSym(','):
 		j.set = j.guard.setKind(j.setting())
@@ -226,7 +259,7 @@ func (j *Judge) awaitValue(p pending, t token) {
 		j.pending = pendValueEnd
 	case p == pendValueEnd && t.isSym(':'), p == pendValueCast && t.isSym(':'):
 		j.pending = pendValueCast
-	case p == pendValueCast && t.is("text"):
+	case p == pendValueCast && (t.is("text") || t.is("varchar")):
 		j.pending = pendValueEnd
 	case p == pendValueEnd && t.isSym(','):
 		j.judgeCall(j.lit[:j.litLen])

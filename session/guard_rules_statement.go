@@ -86,7 +86,7 @@ func makeWordMask() (t [256]uint64) {
 
 // wantsLiteral reports whether the text of a literal beginning here can matter.
 func (j *Judge) wantsLiteral() bool {
-	return j.pending == pendName || j.pending == pendValue || j.stage == stageSetNext || j.stage == stageSetValue
+	return j.pending == pendName || j.pending == pendValue || j.pending == pendDump || j.stage == stageSetNext || j.stage == stageSetValue
 }
 
 // onWord takes a word of n bytes, of which b holds at least the first maxIdent.
@@ -108,7 +108,7 @@ func (j *Judge) onWord(b []byte, n int, kind tokKind) {
 // onQuoted takes a quoted identifier that lies in one chunk.
 func (j *Judge) onQuoted(b []byte) {
 	n := len(b)
-	if n == 0 || (wordMask[b[0]]|j.listening)&wordBit(n, b[n-1]) == 0 {
+	if j.listening == 0 && (n == 0 || wordMask[b[0]]&wordBit(n, b[n-1]) == 0) {
 		j.prev = 'a'
 		return
 	}

@@ -127,6 +127,7 @@ func TestGuardRefusesEverySpellingOfAnEscape(t *testing.T) {
 		// set_config wherever an expression may stand.
 		{RuleContextCall, `SELECT set_config('app.current_tenant_id', 'B', false)`},
 		{RuleContextCall, `SELECT SET_CONFIG ( 'APP.current_tenant_id' , $1, true)`},
+		{RuleContextCall, `SELECT 1set_config('app.current_tenant_id', 'B', false), 'a statement of some length'`},
 		{RuleContextCall, `SELECT "set_config"('app.current_tenant_id', 'B', false)`},
 		{RuleContextCall, `SELECT pg_catalog . /* */ set_config /* */ ( 'app.is_admin','true',false)`},
 		{RuleContextCall, `SELECT set_config('app.current_tenant_id'::text, 'B', false)`},
@@ -166,6 +167,10 @@ func TestGuardRefusesEverySpellingOfAnEscape(t *testing.T) {
 		// SQL that is not seen.
 		{RuleHiddenName, `SELECT set_config($1, $2, false)`},
 		{RuleHiddenName, `SELECT set_config(name, setting, false) FROM pg_settings`},
+		{RuleHiddenName, `SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'app.is_admin'`},
+		{RuleHiddenName, `SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind' OR true`},
+		{RuleHiddenName, `SELECT set_config(name, 'x', false) FROM t, pg_settings WHERE name = 'restrict_nonsystem_relation_kind'`},
+		{RuleHiddenName, `SELECT set_config(name, 'x', false)`},
 		{RuleHiddenName, `SELECT set_config('app.' || 'is_admin', 'true', false)`},
 		{RuleHiddenName, `SELECT set_config(E'\x61pp.is_admin', 'true', false)`},
 		{RuleHiddenName, `SELECT set_config(U&'\0061pp.is_admin', 'true', false)`},
@@ -295,6 +300,19 @@ func TestGuardRefusesWhatKnowsNoTenantWhenChannelsAreOn(t *testing.T) {
 	}
 }
 
+func TestEveryListedFunctionIsSeenInAnyCaseAndPlace(t *testing.T) {
+	for name := range callees {
+		for _, call := range []string{name, strings.ToUpper(name), strings.ToUpper(name[:1]) + name[1:], `"` + name + `"`} {
+			for pad := range 14 {
+				sql := `SELECT a,` + strings.Repeat(" ", pad) + call + `(b, c) FROM a_table_of_some_name`
+				if v := judge(strictGuard, sql, true, len(sql)); v.Rule == "" {
+					t.Fatalf("%q passed", sql)
+				}
+			}
+		}
+	}
+}
+
 func TestGuardPassesWhatClientsSend(t *testing.T) {
 	for _, sql := range []string{
 		``, `;`, `-- ping`, `/* nothing */`, ` `, "--",
@@ -321,6 +339,7 @@ func TestGuardPassesWhatClientsSend(t *testing.T) {
 		`SELECT pg_catalog.version()`, `show standard_conforming_strings`, `SELECT * FROM pg_settings`,
 		// pg_dump and pg_restore.
 		`SELECT pg_catalog.set_config('search_path', '', false)`, `SELECT set_config('restrict_nonsystem_relation_kind', 'view, foreign-table', false)`,
+		`SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'`,
 		`SET row_security = off`, `SET statement_timeout = 0`, `SET idle_in_transaction_session_timeout = 0`,
 		`SELECT set_config('search_path'::text, $1, true)`, `SELECT set_config('request.jwt.claims', $1, true)`,
 		`LOCK TABLE public.t IN ACCESS SHARE MODE`, `COPY public.t (a, b) TO stdout;`, `COPY t FROM STDIN`,

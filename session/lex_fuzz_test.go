@@ -46,10 +46,9 @@ func FuzzVerdictDoesNotDependOnChunks(f *testing.F) {
 	})
 }
 
-// FuzzOrdinaryTextHidesNothing puts a forged context behind arbitrary text. Unless
-// that text opens something which swallows the rest, the guard must see it: so
-// the text is made harmless by what closes each kind of literal and comment, and
-// the statement by the plainest lexer of its own.
+// FuzzOrdinaryTextHidesNothing puts a forged context behind text that opens no
+// literal and no comment, and behind a token whose inside looks like the opening
+// of another: the guard must see it.
 func FuzzOrdinaryTextHidesNothing(f *testing.F) {
 	for _, s := range fuzzSeeds {
 		f.Add(s)
@@ -60,9 +59,6 @@ func FuzzOrdinaryTextHidesNothing(f *testing.F) {
 		}
 		for _, tail := range []string{"/*'*/", "$a$'$$$a$", "'/*'", "\"'\"", "--'\n", "E'\\''"} {
 			sql := text + " " + tail + ";SET app.is_admin=true"
-			if strings.HasSuffix(text, "-") || strings.HasSuffix(text, "/") {
-				continue
-			}
 			if v := judge(strictGuard, sql, true, 5); v.Rule == "" {
 				t.Fatalf("%q passed", sql)
 			}

@@ -15,9 +15,9 @@ const (
 // Bits of skimClass, a block apart, so that the bits of a block's bytes add up to
 // five masks in one word.
 const (
-	skimIdent  = 1 << (iota * skimBlock) // is of a word or number
+	skimIdent  = 1 << (iota * skimBlock) // is of a word
 	skimStop                             // begins what is no word, space or plain punctuation
-	skimDot                              // is a stop unless a word is in front
+	skimInside                           // is a stop unless a word is in front: . and digits
 	skimFirst                            // is the first letter of a word that may matter
 	skimSecond                           // is the second letter of one
 )
@@ -32,14 +32,16 @@ var skimWords = makeSkimWords()
 // makeSkimClass fills skimClass.
 func makeSkimClass() (t [256]uint64) {
 	for i := range t {
-		if c := byte(i); isIdentStart(c) || isDigit(c) {
+		if c := byte(i); isDigit(c) {
+			t[i] = skimIdent | skimInside
+		} else if isIdentStart(c) {
 			t[i] = skimIdent
 		}
 	}
 	for _, c := range `'"$-/;&` {
 		t[c] = skimStop
 	}
-	t['.'] = skimDot
+	t['.'] = skimInside
 	for _, w := range bodyWords() {
 		t[w[0]] |= skimFirst
 		t[w[0]&^0x20] |= skimFirst

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -15,6 +16,39 @@ const benchStatement = `SELECT p.id, p.name, p.description, p.created_at, p.upda
 const benchQuoted = `SELECT "core_project"."id", "core_project"."name", "core_project"."created_at", "core_organization"."id", "core_organization"."name" ` +
 	`FROM "core_project" INNER JOIN "core_organization" ON ("core_project"."organization_id" = "core_organization"."id") WHERE ` +
 	`("core_project"."owner_id" = 42 AND "core_project"."state" IN ('open', 'waiting')) ORDER BY "core_project"."created_at" DESC LIMIT 21`
+
+// fragments are what statements are made of, and what lexers trip over.
+var fragments = []string{
+	"'", "''", `\`, `\'`, `"`, `""`, "$$", "$a$", "$b$", "$", "--", "\n", "\r", " ", "  ", "/*", "*/", "/", "*", "-", ".", ";", ",",
+	"(", ")", "[", "]", ":", "::text", "=", "E'", "U&'", `U&"`, "N'", "b'", "1", "1e", "$1", "x", "e", "u", "é", "a$a$", "select ", "set ",
+	"reset ", "session ", "local ", "time zone ", "authorization ", "role ", "names ", "to ", "default ", "all ", "none ", "app", "app.is_admin",
+	"'app.is_admin'", "'true'", "'false'", "set_config(", "pg_catalog.", "ts_rewrite(", ".ts_stat", "update ", "pg_settings ", "create ",
+	"function ", "alter ", "user ", "mapping ", "discard ", "prepare ", "transaction ", "uescape ", "from ", "current ", "a_rather_long_word",
+}
+
+func TestVerdictsDoNotDependOnChunks(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	violations := 0
+	for range 20_000 {
+		var b strings.Builder
+		for range 1 + r.IntN(25) {
+			b.WriteString(fragments[r.IntN(len(fragments))])
+		}
+		sql, conforming := b.String(), r.IntN(4) > 0
+		want := judge(strictGuard, sql, conforming, len(sql))
+		for _, piece := range []int{1, 1 + r.IntN(30)} {
+			if got := judge(strictGuard, sql, conforming, piece); got != want {
+				t.Fatalf("%q in pieces of %d: %+v, whole: %+v", sql, piece, got, want)
+			}
+		}
+		if want.Rule != "" {
+			violations++
+		}
+	}
+	if violations < 1000 {
+		t.Errorf("only %d of the statements violate a rule: the fragments show too little", violations)
+	}
+}
 
 func BenchmarkJudge(b *testing.B) {
 	for _, c := range []struct{ name, sql string }{
