@@ -1,14 +1,10 @@
 package session
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/tenantgate/tenantgate/wire"
 )
-
-// header is the length of a message header: type and Int32 length.
-const header = 5
 
 // gatherLimit bounds what is awaited whole of messages that are not statements.
 const gatherLimit = 64 << 10
@@ -23,8 +19,8 @@ func (e *LongStatementError) Error() string {
 
 // clientStream is the message of the client that is passing in parts.
 type clientStream struct {
-	left uint32 // body bytes still to come
-	drop bool   // they are swallowed: the message was refused
+	scan wire.Scanner
+	drop bool // the rest of the current message is swallowed: it was refused
 	long *longStatement
 }
 
@@ -36,8 +32,8 @@ type clientStream struct {
 func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 	run, i := 0, 0 // p[run:i] passes as it is
 	for {
-		if l.client.left > 0 {
-			take := min(int(l.client.left), len(p)-i)
+		if l.client.scan.Inside() {
+			take := l.client.scan.Skip(p[i:])
 			if take == 0 {
 				break
 			}
@@ -54,15 +50,14 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			}
 			continue
 		}
-		if len(p)-i < header || l.Holding() {
+		m, ok := l.client.scan.Next(p[i:])
+		if !ok || l.Holding() {
 			break
 		}
-		m := message{typ: p[i], length: binary.BigEndian.Uint32(p[i+1:])}
-		if err := wire.CheckClient(m.typ, m.length); err != nil {
+		if err := wire.CheckClient(m.Type, m.Length); err != nil {
 			out.toServer(p[run:i])
 			return i, err
 		}
-		m.body = p[i+header : min(len(p), i+header+m.size())]
 		step, effects := l.classify(m)
 		if step == await {
 			break
@@ -70,8 +65,7 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		if step != forward {
 			out.toServer(p[run:i])
 		}
-		l.client.left = uint32(m.size() - len(m.body))
-		i += header + len(m.body)
+		i += l.client.scan.Take(m)
 		switch step {
 		case forward:
 			l.client.drop = false
@@ -97,16 +91,6 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 	return i, nil
 }
 
-// message is one message of the client, as much of it as there is.
-type message struct {
-	typ    byte
-	length uint32
-	body   []byte
-}
-
-func (m message) size() int   { return int(m.length) - 4 }
-func (m message) whole() bool { return len(m.body) == m.size() }
-
 // step is what becomes of a message.
 type step uint8
 
@@ -118,8 +102,8 @@ const (
 )
 
 // classify decides on a message; the denial of a refused one is noted.
-func (l *Lease) classify(m message) (step, Effects) {
-	switch m.typ {
+func (l *Lease) classify(m wire.Frame) (step, Effects) {
+	switch m.Type {
 	case 'Q', 'P':
 		return l.statement(m)
 	case 'B':
@@ -137,15 +121,15 @@ func (l *Lease) classify(m message) (step, Effects) {
 
 // forwarded records a message that passes, and says whether the context must be
 // sent right behind it.
-func (l *Lease) forwarded(m message, effects Effects) bool {
-	l.owed.sent(m.typ, 0)
-	if m.typ == 'Q' || m.typ == 'S' {
+func (l *Lease) forwarded(m wire.Frame, effects Effects) bool {
+	l.owed.sent(m.Type, 0)
+	if m.Type == 'Q' || m.Type == 'S' {
 		l.undone.closed = true
 	}
-	if m.typ == 'P' || !l.undo(effects) {
+	if m.Type == 'P' || !l.undo(effects) {
 		return false // a Parse does nothing before it is executed
 	}
-	if m.typ == 'Q' {
+	if m.Type == 'Q' {
 		l.undone.closed = true // its ReadyForQuery is awaited
 		return false
 	}
@@ -156,9 +140,9 @@ func (l *Lease) forwarded(m message, effects Effects) bool {
 // client's, so that transactions fail, pipelines skip and answers are owed just
 // as if PostgreSQL had refused the client's own; only the error's text changes
 // on the way back.
-func (l *Lease) refuse(m message, out *Out) error {
+func (l *Lease) refuse(m wire.Frame, out *Out) error {
 	typ := byte('Q')
-	if m.typ == 'P' {
+	if m.Type == 'P' {
 		typ = 'P'
 	}
 	if !l.owed.sent(typ, refused) {
@@ -182,13 +166,12 @@ func (l *Lease) denied(d Denial) { l.denials = append(l.denials, d) }
 // long statement it is judged before it passes; the effects are those of a
 // simple Query that is complete now.
 func (l *Lease) clientBody(piece []byte) (Effects, error) {
-	l.client.left -= uint32(len(piece))
 	long := l.client.long
 	if long == nil {
 		return Effects{}, nil
 	}
 	long.feed(piece)
-	if l.client.left > 0 {
+	if l.client.scan.Inside() {
 		return Effects{}, nil
 	}
 	l.client.long = nil

@@ -152,7 +152,7 @@ func (l *Lease) Busy() bool { return l.owed.n > 0 }
 // that the session may be ended here as between two statements. What the client
 // has sent of its next message does not matter: none of it was forwarded.
 func (l *Lease) Idle() bool {
-	return l.began && l.owed.quiet() && l.client.left == 0 && l.server.atBoundary()
+	return l.began && l.owed.quiet() && !l.client.scan.Inside() && l.server.atBoundary()
 }
 
 // Copying says that the backend waits for COPY data of the client.
@@ -168,7 +168,7 @@ func (l *Lease) AtBoundary() bool { return l.server.atBoundary() }
 // no frame is half relayed in either direction; the caller adds that no cancel
 // is in flight. Everything else is closed.
 func (l *Lease) Poolable() bool {
-	return l.began && l.owed.idle() && (l.client.left == 0 || l.client.drop) && l.server.atBoundary()
+	return l.began && l.owed.idle() && (!l.client.scan.Inside() || l.client.drop) && l.server.atBoundary()
 }
 
 // undone remembers what statements of the client undid and must be entered again.

@@ -47,13 +47,13 @@ func (r *resetters) bound() {
 }
 
 // bind follows which portal a Bind makes of which statement.
-func (l *Lease) bind(m message) step {
+func (l *Lease) bind(m wire.Frame) step {
 	if l.statements.none() || l.statements.overflow {
 		return forward
 	}
-	portal, statement, ok := wire.BindNames(m.body)
+	portal, statement, ok := wire.BindNames(m.Body)
 	if !ok {
-		if !m.whole() && len(m.body) < gatherLimit {
+		if !m.Whole() && len(m.Body) < gatherLimit {
 			return await
 		}
 		l.statements = resetters{overflow: true}
@@ -64,17 +64,17 @@ func (l *Lease) bind(m message) step {
 }
 
 // execute tells what an Execute undoes.
-func (l *Lease) execute(m message) (step, Effects) {
+func (l *Lease) execute(m wire.Frame) (step, Effects) {
 	if l.statements.none() {
 		return forward, Effects{}
 	}
-	if !m.whole() {
+	if !m.Whole() {
 		return await, Effects{} // at most 10,000 bytes
 	}
 	if l.statements.overflow {
 		return forward, Effects{ResetAll: true}
 	}
-	portal, ok := wire.ExecutePortal(m.body)
+	portal, ok := wire.ExecutePortal(m.Body)
 	if !ok {
 		return forward, Effects{}
 	}

@@ -2,7 +2,6 @@ package session
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -50,8 +49,8 @@ func (r *Reset) FromServer(p []byte) (n int, done bool, err error) {
 		if err != nil || !ok {
 			return n, false, err
 		}
-		n += header + len(m.body)
-		if m.async() {
+		n += wire.HeaderSize + len(m.Body)
+		if async(m) {
 			continue
 		}
 		if err := r.expect(m); err != nil {
@@ -66,26 +65,26 @@ func (r *Reset) FromServer(p []byte) (n int, done bool, err error) {
 	}
 }
 
-func (r *Reset) expect(m message) error {
-	if m.typ == 'E' {
-		e := readError(m.body)
+func (r *Reset) expect(m wire.Frame) error {
+	if m.Type == 'E' {
+		e := readError(m.Body)
 		return fmt.Errorf("%w: %s (SQLSTATE %s)", errUnproven, e.message, e.code)
 	}
-	if m.typ != resetAnswers[r.step] {
-		return fmt.Errorf("%w: message %q in the place of %q", errUnproven, m.typ, resetAnswers[r.step])
+	if m.Type != resetAnswers[r.step] {
+		return fmt.Errorf("%w: message %q in the place of %q", errUnproven, m.Type, resetAnswers[r.step])
 	}
 	r.step++
 	switch r.step {
 	case 1:
-		if tag, ok := wire.CommandTag(m.body); !ok || tag != "DISCARD ALL" {
+		if tag, ok := wire.CommandTag(m.Body); !ok || tag != "DISCARD ALL" {
 			return fmt.Errorf("%w: command tag %q", errUnproven, tag)
 		}
 	case 2, len(resetAnswers):
-		if m.body[0] != 'I' {
-			return fmt.Errorf("%w: transaction status %q", errUnproven, m.body[0])
+		if m.Body[0] != 'I' {
+			return fmt.Errorf("%w: transaction status %q", errUnproven, m.Body[0])
 		}
 	case 4:
-		return r.readBack(m.body)
+		return r.readBack(m.Body)
 	}
 	return nil
 }
@@ -112,39 +111,38 @@ func (b *Backend) Watch(p []byte) (n int, err error) {
 		if err != nil || !ok {
 			return n, err
 		}
-		if !m.async() {
-			if m.typ == 'E' {
-				e := readError(m.body)
+		if !async(m) {
+			if m.Type == 'E' {
+				e := readError(m.Body)
 				return n, fmt.Errorf("%s (SQLSTATE %s)", e.message, e.code)
 			}
 			return n, errDesync
 		}
-		n += header + len(m.body)
+		n += wire.HeaderSize + len(m.Body)
 	}
 }
 
 // next reads one whole message of a backend that serves no client. ok is false
 // while p does not hold it whole.
-func (b *Backend) next(p []byte) (m message, ok bool, err error) {
-	if len(p) < header {
+func (b *Backend) next(p []byte) (m wire.Frame, ok bool, err error) {
+	var scan wire.Scanner
+	if m, ok = scan.Next(p); !ok {
 		return m, false, nil
 	}
-	m = message{typ: p[0], length: binary.BigEndian.Uint32(p[1:])}
-	if err := wire.CheckServer(m.typ, m.length); err != nil {
+	if err := wire.CheckServer(m.Type, m.Length); err != nil {
 		return m, false, err
 	}
-	if m.size() > gatherLimit {
+	if m.Size() > gatherLimit {
 		return m, false, errOversized
 	}
-	m.body = p[header:min(len(p), header+m.size())]
-	if !m.whole() {
+	if !m.Whole() {
 		return m, false, nil
 	}
-	if m.typ == 'S' {
-		return m, true, b.Report(m.body)
+	if m.Type == 'S' {
+		return m, true, b.Report(m.Body)
 	}
 	return m, true, nil
 }
 
 // async says that a message may come at any time and answers nothing.
-func (m message) async() bool { return m.typ == 'N' || m.typ == 'S' || m.typ == 'A' }
+func async(m wire.Frame) bool { return m.Type == 'N' || m.Type == 'S' || m.Type == 'A' }

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -10,12 +9,12 @@ import (
 
 // serverStream is the message of the backend that is passing in parts.
 type serverStream struct {
-	left uint32 // body bytes still to come
-	hide bool   // they are not the client's
-	tail int    // bytes that the last step left unconsumed
+	scan wire.Scanner
+	hide bool // the rest of the current message is not the client's
+	tail int  // bytes that the last step left unconsumed
 }
 
-func (s *serverStream) atBoundary() bool { return s.left == 0 && s.tail == 0 }
+func (s *serverStream) atBoundary() bool { return !s.scan.Inside() && s.tail == 0 }
 
 // EnterError says that PostgreSQL refused the context or a startup parameter.
 type EnterError struct {
@@ -43,28 +42,24 @@ var errOversized = errors.New("backend message is too large to be read")
 func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 	run, i := 0, 0 // p[run:i] passes as it is
 	for {
-		if l.server.left > 0 {
-			take := min(int(l.server.left), len(p)-i)
-			if take == 0 {
-				break
-			}
-			l.server.left -= uint32(take)
-			i += take
+		if n := l.server.scan.Skip(p[i:]); n > 0 {
+			i += n
 			if l.server.hide {
 				run = i
 			}
-			continue
 		}
-		if len(p)-i < header {
+		if l.server.scan.Inside() {
 			break
 		}
-		m := message{typ: p[i], length: binary.BigEndian.Uint32(p[i+1:])}
-		if err := wire.CheckServer(m.typ, m.length); err != nil {
+		m, ok := l.server.scan.Next(p[i:])
+		if !ok {
+			break
+		}
+		if err := wire.CheckServer(m.Type, m.Length); err != nil {
 			out.toClient(p[run:i])
 			return i, err
 		}
-		m.body = p[i+header : min(len(p), i+header+m.size())]
-		if !m.whole() && l.gathers(m) {
+		if !m.Whole() && l.gathers(m) {
 			break
 		}
 		passes, instead, err := l.answer(m)
@@ -75,13 +70,12 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 			out.toClient(p[run:i])
 			out.toClient(instead)
 		}
-		l.server.left = uint32(m.size() - len(m.body))
 		l.server.hide = !passes
-		i += header + len(m.body)
+		i += l.server.scan.Take(m)
 		if !passes {
 			run = i
 		}
-		if m.typ == 'Z' {
+		if m.Type == 'Z' {
 			if err := l.reenter(out); err != nil {
 				return i, err
 			}
@@ -93,39 +87,39 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 }
 
 // gathers says whether a message must be whole before it is looked at.
-func (l *Lease) gathers(m message) bool {
-	switch m.typ {
+func (l *Lease) gathers(m wire.Frame) bool {
+	switch m.Type {
 	case 'Z', 'S':
 		return true
 	case 'E':
-		return m.size() <= gatherLimit
+		return m.Size() <= gatherLimit
 	}
-	return l.owed.front().is(injected) && m.size() <= gatherLimit
+	return l.owed.front().is(injected) && m.Size() <= gatherLimit
 }
 
 // answer takes one message of the backend and says whether it passes to the
 // client as it is, or what is sent in its place.
-func (l *Lease) answer(m message) (passes bool, instead []byte, err error) {
+func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	var failure backendError
-	if m.typ == 'E' {
-		failure = readError(m.body)
+	if m.Type == 'E' {
+		failure = readError(m.Body)
 	}
-	owner, err := l.owed.received(m.typ, failure.fatal)
+	owner, err := l.owed.received(m.Type, failure.fatal)
 	if err != nil {
 		return false, nil, err
 	}
 	if owner.is(injected) {
 		return false, nil, l.entering(m, failure)
 	}
-	if owner.is(refused) && m.typ == 'E' && !failure.fatal {
+	if owner.is(refused) && m.Type == 'E' && !failure.fatal {
 		instead = l.terms.Refusal(l.denials[0])
 	}
 	l.settle()
-	switch m.typ {
+	switch m.Type {
 	case 'S':
-		err = l.backend.Report(m.body)
+		err = l.backend.Report(m.Body)
 	case 'Z':
-		err = l.owed.ready(m.body[0])
+		err = l.owed.ready(m.Body[0])
 		l.Stats.Queries++
 		if l.owed.status == 'I' {
 			l.Stats.Transactions++
@@ -135,20 +129,20 @@ func (l *Lease) answer(m message) (passes bool, instead []byte, err error) {
 }
 
 // entering takes an answer to the proxy's own messages.
-func (l *Lease) entering(m message, failure backendError) error {
-	switch m.typ {
+func (l *Lease) entering(m wire.Frame, failure backendError) error {
+	switch m.Type {
 	case 'E':
 		return &EnterError{Code: failure.code, Message: failure.message, Fatal: failure.fatal}
 	case 'D':
-		if !m.whole() {
+		if !m.Whole() {
 			return errOversized
 		}
-		if err := l.entry.confirm(m.body); err != nil {
+		if err := l.entry.confirm(m.Body); err != nil {
 			return err
 		}
 		l.confirmed = true
 	case 'Z':
-		if err := l.owed.ready(m.body[0]); err != nil {
+		if err := l.owed.ready(m.Body[0]); err != nil {
 			return err
 		}
 	}

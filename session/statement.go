@@ -8,9 +8,9 @@ import (
 
 // statement judges the text of a Query or Parse. One that fits the buffer is
 // awaited whole; a longer one passes while it is judged.
-func (l *Lease) statement(m message) (step, Effects) {
-	if !m.whole() {
-		if m.size() <= l.terms.StatementBuffer {
+func (l *Lease) statement(m wire.Frame) (step, Effects) {
+	if !m.Whole() {
+		if m.Size() <= l.terms.StatementBuffer {
 			return await, Effects{}
 		}
 		l.client.long = l.newLong(m)
@@ -26,19 +26,19 @@ func (l *Lease) statement(m message) (step, Effects) {
 		return refuse, Effects{}
 	}
 	l.note(v)
-	if m.typ == 'P' {
+	if m.Type == 'P' {
 		l.statements.parsed(string(name), v.Effects)
 		return forward, Effects{}
 	}
 	return forward, v.Effects
 }
 
-func (l *Lease) text(m message) (name, sql []byte, ok bool) {
-	if m.typ == 'Q' {
-		sql, ok = wire.QueryText(m.body)
+func (l *Lease) text(m wire.Frame) (name, sql []byte, ok bool) {
+	if m.Type == 'Q' {
+		sql, ok = wire.QueryText(m.Body)
 		return nil, sql, ok
 	}
-	return wire.ParseText(m.body)
+	return wire.ParseText(m.Body)
 }
 
 // judge runs the guard over one whole statement string.
@@ -68,10 +68,10 @@ type longStatement struct {
 	judge Judge
 }
 
-func (l *Lease) newLong(m message) *longStatement {
-	s := &longStatement{typ: m.typ, named: m.typ == 'Q'}
+func (l *Lease) newLong(m wire.Frame) *longStatement {
+	s := &longStatement{typ: m.Type, named: m.Type == 'Q'}
 	s.judge.Begin(l.terms.Guard, l.conforming(), l.own)
-	s.feed(m.body)
+	s.feed(m.Body)
 	return s
 }
 

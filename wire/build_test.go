@@ -100,11 +100,11 @@ func TestNothingBuiltForABackendCanSmuggleAMessage(t *testing.T) {
 
 func TestTextsForAClientAreCut(t *testing.T) {
 	t.Parallel()
-	_, code, message, ok := ErrorFields(AppendError(nil, "ERROR", "42501", "a\x00Sx", "b\x00")[headerSize:])
+	_, code, message, ok := ErrorFields(AppendError(nil, "ERROR", "42501", "a\x00Sx", "b\x00")[HeaderSize:])
 	if !ok || code != "42501" || message != "a" {
 		t.Errorf("an error with NULs reads as %q %q %v", code, message, ok)
 	}
-	name, value, ok := ParameterStatus(AppendParameterStatus(nil, "a\x00b", "c\x00d")[headerSize:])
+	name, value, ok := ParameterStatus(AppendParameterStatus(nil, "a\x00b", "c\x00d")[HeaderSize:])
 	if !ok || name != "a" || value != "c" {
 		t.Errorf("a parameter with NULs reads as %q %q %v", name, value, ok)
 	}
@@ -112,7 +112,7 @@ func TestTextsForAClientAreCut(t *testing.T) {
 		t.Errorf("an option with a NUL is told as %q", got)
 	}
 	for i := range 4 {
-		_, _, message, ok := ErrorFields(AppendError(nil, "ERROR", "42501", strings.Repeat("a", i)+strings.Repeat("€", maxText), "")[headerSize:])
+		_, _, message, ok := ErrorFields(AppendError(nil, "ERROR", "42501", strings.Repeat("a", i)+strings.Repeat("€", maxText), "")[HeaderSize:])
 		if !ok || len(message) > maxText || len(message) < maxText-3 || !utf8.ValidString(message) {
 			t.Errorf("a long text comes as %d bytes, valid %v", len(message), utf8.ValidString(message))
 		}

@@ -23,7 +23,7 @@ const passwordChunk = 4096
 // At most MaxPassword bytes and one chunk of 4 KiB are held, and more than that chunk only after it
 // has arrived full.
 func ReadPassword(r io.Reader) (string, error) {
-	buf := make([]byte, headerSize, passwordChunk)
+	buf := make([]byte, HeaderSize, passwordChunk)
 	n, err := io.ReadAtLeast(r, buf, 1)
 	if err != nil {
 		return "", err
