@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/tenantgate/tenantgate/proxy"
+	"github.com/tenantgate/tenantgate/session"
 )
 
 // checked is one line of the check command's report.
@@ -55,26 +57,29 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// examine reaches out to everything that the configuration names, all of it at
-// the same time.
+// examine reaches out to everything that the configuration names.
 func (l *loaded) examine(ctx context.Context) []checked {
-	var items []checked
-	var tasks []func() error
-	add := func(item string, task func() error) {
-		items = append(items, checked{item: item})
-		tasks = append(tasks, task)
+	items := l.examineDatabases(ctx)
+	if l.file.Auth.JWKS.URL != "" {
+		items = append([]checked{{"auth.jwks.url", l.verifier.Fetch(ctx)}}, items...)
 	}
-	if url := l.file.Auth.JWKS.URL; url != "" {
-		add("auth.jwks.url", func() error { return l.verifier.Fetch(ctx) })
-	}
-	for _, name := range sortedKeys(l.server.Databases) {
-		add("databases."+name, func() error {
-			return proxy.Examine(ctx, name, l.server.Databases[name], l.server.Context)
-		})
-	}
+	return items
+}
+
+// examineDatabases connects to every database, all at the same time, and
+// examines the role there. It takes server_connect_timeout at most.
+func (l *loaded) examineDatabases(ctx context.Context) []checked {
+	names := sortedKeys(l.server.Databases)
+	items := make([]checked, len(names))
 	var all sync.WaitGroup
-	for i, task := range tasks {
-		all.Go(func() { items[i].err = task() })
+	for i, name := range names {
+		all.Go(func() {
+			err := proxy.Examine(ctx, name, l.server.Databases[name], l.server.Context)
+			if parsed, bad := l.file.Databases[name].DSN.parse(); bad == nil && errors.Is(err, session.ErrUnsafeRole) {
+				err = fmt.Errorf("%w (the role is %s)", err, parsed.User)
+			}
+			items[i] = checked{"databases." + name, err}
+		})
 	}
 	all.Wait()
 	return items

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tenantgate/tenantgate/auth"
 	"github.com/tenantgate/tenantgate/proxy"
+	"github.com/tenantgate/tenantgate/session"
 )
 
 // unsealed is said wherever an operator looks: what the proxy cannot stop.
@@ -35,6 +37,9 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 
 	l, err := load(*path, stderr)
 	if err != nil {
+		return fail(stderr, err)
+	}
+	if err := l.refuseUnsafe(); err != nil {
 		return fail(stderr, err)
 	}
 	server, err := proxy.New(l.server)
@@ -131,6 +136,22 @@ func (s *serving) tell(state string) {
 	if err := notify(state); err != nil {
 		s.log.Warn("the service manager was not told", "error", err)
 	}
+}
+
+// refuseUnsafe examines the role of every database that can be reached and
+// returns those that row security does not bind. One that cannot be reached now
+// does not hold up the others: its role is examined at every connection.
+func (l *loaded) refuseUnsafe() error {
+	var unsafe []error
+	for _, db := range l.examineDatabases(context.Background()) {
+		switch {
+		case errors.Is(db.err, session.ErrUnsafeRole):
+			unsafe = append(unsafe, db.err)
+		case db.err != nil:
+			l.server.Log.Warn("a database does not answer as it should, its clients will be refused", "error", db.err)
+		}
+	}
+	return errors.Join(unsafe...)
 }
 
 // announce logs what an operator must know about this configuration.

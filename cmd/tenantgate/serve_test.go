@@ -51,7 +51,7 @@ func TestServeObeysSignalsAndTellsTheServiceManager(t *testing.T) {
 		}
 		return string(state[:n])
 	}
-	good := complete("listen: {address: " + dir + "}\nhttp: {address: \"\"}\nlimits: {max_client_conn: 50}")
+	good := complete("listen: {address: " + dir + "}\nhttp: {address: \"\"}\nlimits: {max_client_conn: 50}\ndatabases: {app: {dsn: \"host=127.0.0.1 port=1 sslmode=disable\"}}")
 	path := writeFile(t, dir, "config.yaml", good)
 
 	read, write := io.Pipe()
@@ -68,6 +68,7 @@ func TestServeObeysSignalsAndTellsTheServiceManager(t *testing.T) {
 		}
 	}
 
+	log.until("a database does not answer as it should")
 	log.until("the context is not sealed")
 	log.until("listening")
 	if got := told(); got != "READY=1" {
