@@ -96,6 +96,63 @@ func TestTheContextOutlivesResets(t *testing.T) {
 	})
 }
 
+// neighbours are what may stand around a reset in one pipeline, with the number
+// of ReadyForQuery that they owe.
+var neighbours = map[string]exchange{
+	"nothing":                 {nil, 0},
+	"a query":                 q("SELECT 1"),
+	"several statements":      q("SELECT 1; SELECT 2"),
+	"an extended query":       x(extended("SELECT 1")),
+	"a failing query":         q("SELECT 1/0"),
+	"a failing pipeline":      x(extended("SELECT 1/0"), extended("SELECT 1")),
+	"a transaction":           {join(simple("BEGIN"), simple("SELECT 1"), simple("ROLLBACK")), 3},
+	"a failing transaction":   {join(simple("BEGIN"), simple("SELECT 1/0"), simple("SELECT 2"), simple("ROLLBACK")), 4},
+	"COPY in":                 {join(simple("CREATE TEMP TABLE IF NOT EXISTS c (t text)"), simple("COPY c FROM STDIN"), copyData("x\n"), copyDone), 2},
+	"COPY in, extended":       {join(simple("CREATE TEMP TABLE IF NOT EXISTS c (t text)"), extended("COPY c FROM STDIN"), copyData("x\n"), copyDone, syncMessage), 2},
+	"COPY in, early Sync":     {join(simple("CREATE TEMP TABLE IF NOT EXISTS c (t text)"), extended("COPY c FROM STDIN"), syncMessage, copyData("x\n"), copyDone, syncMessage), 2},
+	"COPY in that fails":      {join(simple("CREATE TEMP TABLE IF NOT EXISTS d (n int)"), simple("COPY d FROM STDIN"), copyData("x\n"), copyDone), 2},
+	"COPY in that is refused": {join(simple("COPY nowhere FROM STDIN"), copyData("x\n"), copyDone), 1},
+	"CopyFail":                {join(simple("CREATE TEMP TABLE IF NOT EXISTS c (t text)"), simple("COPY c FROM STDIN"), copyFail("no")), 2},
+	"COPY out":                q("COPY (SELECT 1) TO STDOUT"),
+	"settings":                q("SET search_path = pg_catalog, public; SET statement_timeout = '9s'"),
+	"RESET ALL":               q("RESET ALL"),
+	"DISCARD ALL":             q("DISCARD ALL"),
+	"RESET ALL, extended":     x(extended("RESET ALL")),
+	"an empty query":          q(""),
+	"a guarded statement":     q("SET app.is_admin = 'false'"),
+	"a Sync":                  x(),
+	"a named statement":       {join(parse("n", "SELECT 1"), syncMessage, bind("", "n"), execute("", 0), syncMessage, closeOf('S', "n"), syncMessage), 3},
+}
+
+// TestTheContextOutlivesResetsInPipelines puts everything in front of and behind
+// a reset, all of it in one write.
+func TestTheContextOutlivesResetsInPipelines(t *testing.T) {
+	pg := sharedPostgres(t)
+	run := func(t *testing.T, ep endpoint) {
+		for before, b := range neighbours {
+			w := ep.login(t)
+			for after, a := range neighbours {
+				for _, reset := range []exchange{q("RESET ALL"), q("DISCARD ALL"), x(extended("RESET ALL")), q("RESET app.current_tenant_id")} {
+					w.send(b.bytes, reset.bytes, a.bytes, simple(contextProbe))
+					frames := w.until('Z', b.ready+1+a.ready+1)
+					if got := show(frames); !strings.Contains(got, probed(ep.tenant)) {
+						t.Errorf("%s, %q, %s: %s", before, reset.bytes, after, got)
+						w.close()
+						w = ep.login(t)
+					}
+				}
+			}
+			w.close()
+		}
+	}
+	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
+	t.Run("proxy", func(t *testing.T) {
+		for _, ep := range startProxy(t, pg).everyMode(tenantA) {
+			run(t, ep)
+		}
+	})
+}
+
 // TestTheAnswersToAResetAreTheServersOwn compares the whole answer: the proxy's
 // own statements must leave no trace in it.
 func TestTheAnswersToAResetAreTheServersOwn(t *testing.T) {

@@ -40,6 +40,7 @@ func pgxWalk(t *testing.T, ep endpoint, env ...string) string {
 	administrator := strings.Contains(strings.Join(env, " "), "ROLE=admin")
 	s := &transcript{t: t}
 	c := ep.pgx(t)
+	defer closeSoon(c.PgConn())
 	for range 3 {
 		rows, err := c.Query(ctx, "SELECT email FROM users WHERE email LIKE $1 ORDER BY email", "user%")
 		s.must(err)

@@ -66,14 +66,14 @@ func (c *loadCheck) row(cells []string) error {
 	owner := c.x.other()
 	for _, cell := range cells {
 		if strings.Contains(cell, owner.id) || strings.Contains(cell, owner.marker) {
-			return fmt.Errorf("FOREIGN ROW for %s: %q", c.x.marker, cells)
+			return fmt.Errorf("FOREIGN ROW for %s: %.200q", c.x.marker, cells)
 		}
 	}
 	if len(c.groups) == 0 || len(c.groups[0]) == 0 || c.skipping || cells[0] != c.groups[0][0] {
-		return fmt.Errorf("SHIFTED ANSWER for %s: %q, owed are %q", c.x.marker, cells, c.groups)
+		return fmt.Errorf("SHIFTED ANSWER for %s: %.200q, owed are %q", c.x.marker, cells, c.groups)
 	}
 	if len(cells) > 1 && cells[1] != c.x.id {
-		return fmt.Errorf("WRONG TENANT for %s: %q", c.x.marker, cells)
+		return fmt.Errorf("WRONG TENANT for %s: %.200q", c.x.marker, cells)
 	}
 	return nil
 }

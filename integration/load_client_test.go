@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type loadClient struct {
 	check   loadCheck
 	name    string
 	serial  int
+	said    []string // the exchanges so far, for a failure's text
 	hasTemp bool
 	flying  sync.WaitGroup // cancels
 }
@@ -52,7 +54,7 @@ func (l *load) client(number int) {
 	for n := 0; time.Now().Before(l.deadline); n++ {
 		c := &loadClient{load: l, rng: rng, name: fmt.Sprintf("n%d.%d", number, n), check: loadCheck{x: tenants[rng.IntN(2)]}}
 		if err := c.session(); err != nil {
-			l.fail("%s, session %s: %v", c.check.x.marker, c.name, err)
+			l.fail("%s, session %s, having said %v: %v", c.check.x.marker, c.name, c.said, err)
 			return
 		}
 		l.sessions.Add(1)
@@ -105,6 +107,7 @@ func (c *loadClient) session() error {
 // vanishes at a random byte, in either direction, or a cancel flies.
 func (c *loadClient) exchange(bytes []byte, groups [][]string) (gone bool, err error) {
 	c.load.exchanges.Add(1)
+	c.said = append(c.said, fmt.Sprintf("%d bytes;", len(bytes)))
 	c.check.owe(groups...)
 	if c.rng.IntN(8) == 0 {
 		return true, c.vanish(bytes)
@@ -193,7 +196,9 @@ func rowsOf(nonce string, limit int) string {
 func (c *loadClient) pick() ([]byte, [][]string) {
 	n, m := c.nonce(), c.nonce()
 	x := c.check.x
-	switch c.rng.IntN(13) {
+	kind := c.rng.IntN(13)
+	c.said = append(c.said, strconv.Itoa(kind))
+	switch kind {
 	case 0:
 		return simple(rowsOf("'"+n+"'", 5)), [][]string{{n}}
 	case 1: // several statements in one message
