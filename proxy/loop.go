@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tenantgate/tenantgate/session"
@@ -33,7 +33,8 @@ type loop struct {
 
 	mail struct {
 		sync.Mutex
-		box []func()
+		box     []func()
+		waiting atomic.Bool // box is not empty
 	}
 	stopped bool
 }
@@ -60,6 +61,7 @@ func (l *loop) post(f func()) {
 	l.mail.Lock()
 	first := len(l.mail.box) == 0
 	l.mail.box = append(l.mail.box, f)
+	l.mail.waiting.Store(true)
 	l.mail.Unlock()
 	if first {
 		l.poll.wakeUp()
@@ -68,8 +70,8 @@ func (l *loop) post(f func()) {
 
 // run is the loop's goroutine. It ends after stop.
 func (l *loop) run() {
-	runtime.LockOSThread()
 	defer l.poll.close()
+	l.now = clock()
 	for !l.stopped {
 		l.turn()
 	}
@@ -180,7 +182,11 @@ func (l *loop) readAgain() {
 }
 
 func (l *loop) deliver() {
+	if !l.mail.waiting.Load() {
+		return
+	}
 	l.mail.Lock()
+	l.mail.waiting.Store(false)
 	box := l.mail.box
 	l.mail.box = nil
 	l.mail.Unlock()
@@ -195,7 +201,7 @@ func (l *loop) timeout() int {
 	if !ok {
 		return -1
 	}
-	wait := at - clock()
+	wait := at - l.now // a little too long when the last turn took time
 	if wait <= 0 {
 		return 0
 	}

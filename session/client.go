@@ -45,7 +45,7 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			if l.client.drop {
 				run = i
 			}
-			if l.undo(effects) {
+			if l.undo(&effects) {
 				l.undone.closed = true
 			}
 			continue
@@ -58,7 +58,7 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			out.toServer(p[run:i])
 			return i, err
 		}
-		step, effects := l.classify(m)
+		step, effects := l.classify(m, &out.judge)
 		if step == await {
 			break
 		}
@@ -102,10 +102,10 @@ const (
 )
 
 // classify decides on a message; the denial of a refused one is noted.
-func (l *Lease) classify(m wire.Frame) (step, Effects) {
+func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 	switch m.Type {
 	case 'Q', 'P':
-		return l.statement(m)
+		return l.statement(m, j)
 	case 'B':
 		return l.bind(m), Effects{}
 	case 'E':
@@ -126,7 +126,7 @@ func (l *Lease) forwarded(m wire.Frame, effects Effects) bool {
 	if m.Type == 'Q' || m.Type == 'S' {
 		l.undone.closed = true
 	}
-	if m.Type == 'P' || !l.undo(effects) {
+	if m.Type == 'P' || !l.undo(&effects) {
 		return false // a Parse does nothing before it is executed
 	}
 	if m.Type == 'Q' {

@@ -45,7 +45,7 @@ func (e *Entry) value(name string) string {
 
 // undone returns the settings of the startup packet that effects undid and
 // that must be applied again, and whether the context was undone.
-func (e *Entry) undone(f Effects) (settings []wire.Param, context bool) {
+func (e *Entry) undone(f *Effects) (settings []wire.Param, context bool) {
 	if f.ResetAll || f.ResetUnknown {
 		return e.settings, true
 	}

@@ -68,10 +68,12 @@ type Stats struct {
 }
 
 // Out collects what a step of a lease sends, as consecutive pieces. The slices
-// may alias the chunk that was passed in and are valid until the next step.
+// may alias the chunk that was passed in and are valid until the next step. An
+// event loop has one for all of its leases.
 type Out struct {
 	Server [][]byte
 	Client [][]byte
+	judge  Judge // of the statement at hand: too large to be made for each
 }
 
 // Reset empties o and keeps its memory.
@@ -181,7 +183,10 @@ type undone struct {
 func (u *undone) any() bool { return u.context || len(u.settings) > 0 }
 
 // undo notes the effects of a statement that was just sent.
-func (l *Lease) undo(f Effects) bool {
+func (l *Lease) undo(f *Effects) bool {
+	if !f.Any() {
+		return false
+	}
 	settings, context := l.entry.undone(f)
 	if len(settings) == 0 && !context {
 		return false

@@ -94,6 +94,7 @@ type Action struct {
 	Waiter *Waiter
 	Server *Server
 	Reason Reason
+	Switch bool // of a Grant: the backend was another tenant's before
 }
 
 // retryPause is how long a failed attempt to open a server keeps the next one
@@ -268,8 +269,9 @@ func (p *Pool) serve(now time.Time, actions []Action) []Action {
 		p.unpark(s)
 		s.State, s.tenant = ServerActive, w.tenant
 		p.leased[w.tenant]++
+		was := s.Backend.Tenant
 		s.Backend.Tenant = w.tenant
-		actions = append(actions, Action{Kind: Grant, Waiter: w, Server: s})
+		actions = append(actions, Action{Kind: Grant, Waiter: w, Server: s, Switch: was != "" && was != w.tenant})
 	}
 	if now.Before(p.retryAt) {
 		return actions

@@ -8,7 +8,7 @@ import (
 
 // statement judges the text of a Query or Parse. One that fits the buffer is
 // awaited whole; a longer one passes while it is judged.
-func (l *Lease) statement(m wire.Frame) (step, Effects) {
+func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 	if !m.Whole() {
 		if m.Size() <= l.terms.StatementBuffer {
 			return await, Effects{}
@@ -20,7 +20,7 @@ func (l *Lease) statement(m wire.Frame) (step, Effects) {
 	if !ok {
 		return forward, Effects{} // malformed: PostgreSQL refuses it without running anything
 	}
-	v := l.judge(sql)
+	v := l.judge(sql, j)
 	if v.Rule != "" && v.Mode == GuardEnforce {
 		l.denied(Denial{Rule: v.Rule})
 		return refuse, Effects{}
@@ -42,8 +42,7 @@ func (l *Lease) text(m wire.Frame) (name, sql []byte, ok bool) {
 }
 
 // judge runs the guard over one whole statement string.
-func (l *Lease) judge(sql []byte) Verdict {
-	var j Judge
+func (l *Lease) judge(sql []byte, j *Judge) Verdict {
 	j.Begin(l.terms.Guard, l.conforming(), l.own)
 	j.Feed(sql)
 	return j.End()
