@@ -84,11 +84,9 @@ var startupAttacks = []attack{
 	{name: "protocol 0.0", say: raw(untyped(0, cstrings("user", "direct_a", "")...)), want: "^(FATAL 0A000 )?closed$", direct: "-"},
 	{name: "protocol 4.0", say: raw(untyped(4<<16, cstrings("user", "direct_a", "")...)), want: "^(FATAL 0A000 )?closed$"},
 	{name: "protocol 1234.9999", say: raw(untyped(1234<<16 | 9999)), want: "^(FATAL 0A000 )?closed$"},
-	{name: "protocol 3.2", say: raw(untyped(3<<16|2, cstrings("user", "direct_a", "database", "app", "")...)), want: "^v R3 open$"},
+	{name: "protocol 3.2", say: raw(untyped(3<<16|2, cstrings("user", "direct_a", "database", "app", "")...)), want: "^(v )?R3 open$"},
 	{name: "protocol 3.9999 with an unknown option", say: raw(untyped(protocolTop, cstrings("user", "direct_a", "database", "app", "_pq_.test", "x", "")...)), want: "^v R3 open$"},
 	{name: "an unknown protocol option", say: raw(startup("user", "direct_a", "database", "app", "_pq_.grease", "x")), want: "^v R3 open$"},
-	{name: "replication", say: raw(startup("user", "direct_a", "database", "app", "replication", "database")), want: "^(R3 )?FATAL 0A000 closed$", direct: "-"},
-	{name: "replication on", say: raw(startup("user", "direct_a", "database", "app", "replication", "on")), want: "^(R3 )?FATAL 0A000 closed$", direct: "-"},
 	{name: "a cancel of nobody", say: raw(cancelRequest(1, []byte{1, 2, 3, 4})), want: "^closed$"},
 	{name: "a cancel too short", say: raw(untyped(codeCancel, 0, 0, 0, 1)), want: "^closed$"},
 	{name: "a cancel with a long key", say: raw(cancelRequest(1, make([]byte, 256))), want: "^closed$", direct: "-"},
@@ -160,11 +158,11 @@ var sessionAttacks = []attack{
 	{name: "a query inside COPY", say: func(w *wire) {
 		w.do(simple("CREATE TEMP TABLE c (t text)"))
 		w.send(simple("COPY c FROM STDIN"), simple("SELECT 1"))
-	}, want: "^G (FATAL|ERROR) 08P01 (ZI )?(FATAL 08P01 )?closed$"},
+	}, want: "^G ERROR 08P01 FATAL 08P01 closed$"},
 	{name: "an unknown type inside COPY", say: func(w *wire) {
 		w.do(simple("CREATE TEMP TABLE c (t text)"))
 		w.send(simple("COPY c FROM STDIN"), framed('z', 4))
-	}, want: "^G .*08P01.* closed$"},
+	}, want: "^(G )?(ERROR 08P01 )?FATAL 08P01 closed$"},
 	{name: "an early Sync in COPY", say: func(w *wire) {
 		w.do(simple("CREATE TEMP TABLE c (t text)"))
 		w.send(extended("COPY c FROM STDIN"), syncMessage, copyData("x\n"), copyDone, syncMessage)

@@ -155,6 +155,11 @@ func TestTheLoginTellsTheSameParameters(t *testing.T) {
 			t.Errorf("%q: direct %s, proxy %s", params, want, got)
 		}
 	}
+	for _, value := range []string{"true", "on", "1", "database", "yes"} {
+		if _, err := p.as(tenantA).tryLogin(t, "replication", value); err == nil || !strings.Contains(err.Error(), "C=0A000") {
+			t.Errorf("replication=%s: %v", value, err)
+		}
+	}
 	for _, params := range [][]string{
 		{"app.current_tenant_id", tenantB.id}, {"app.is_admin", "true"}, {"APP.IS_ADMIN", "true"}, {"role", "app_owner"}, {"session_authorization", "postgres"}, {"session_replication_role", "replica"},
 		{"options", "-c app.current_tenant_id=" + tenantB.id}, {"options", "-capp.is_admin=true"}, {"options", "--app.is_admin=true"}, {"options", "-c role=app_owner"}, {"options", "-c \\app.is_admin=true"},

@@ -23,7 +23,7 @@ func guardOff(p *proxy) {
 var fingerprintSQL = []string{
 	"SELECT name, setting, reset_val FROM pg_settings WHERE source NOT IN ('default', 'configuration file', 'command line', 'override') ORDER BY name",
 	"SELECT current_setting('app.current_tenant_id', true), current_setting('app.is_admin', true), current_setting('app.user_id', true)",
-	"SELECT coalesce(current_setting('left.behind', true), ''), current_user, session_user, current_setting('role'), current_setting('search_path')",
+	"SELECT coalesce(current_setting('my.residue', true), ''), current_user, session_user, current_setting('role'), current_setting('search_path')",
 	"SELECT name, is_holdable FROM pg_cursors",
 	"SELECT pg_listening_channels()",
 	"SELECT locktype, objid, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'",
@@ -71,7 +71,7 @@ func send(messages ...[]byte) func(w *wire) {
 // residues lists what must not survive the client.
 var residues = []residue{
 	{name: "nothing", leave: func(*wire) {}},
-	{name: "custom setting", leave: say("SET left.behind = 'x'", "SELECT set_config('left.behind', 'y', false)")},
+	{name: "custom setting", leave: say("SET my.residue = 'x'", "SELECT set_config('my.residue', 'y', false)")},
 	{name: "settings", leave: say("SET work_mem = '5MB'", "SET TimeZone = 'Asia/Tokyo'", "SET statement_timeout = '7s'", "SET DateStyle = 'German'")},
 	{name: "the settings of the context", leave: say("SET app.is_admin = 'true'", "SET app.user_id = 'somebody else'",
 		"SET app.current_tenant_id = '33333333-3333-4333-8333-333333333333'")},
