@@ -194,14 +194,14 @@ func (b *backend) discard(why session.Reason, cause error) {
 	_ = unix.SetsockoptLinger(b.sock.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // a Unix socket needs none
 	l.close(b.sock)
 	wait := b.db.timeouts().CancelWait
-	go func() {
+	b.db.server.cancelling.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()
 		if err := b.be.Cancel(ctx); err != nil {
 			b.db.server.log.Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
 		}
 		b.db.closed(b)
-	}()
+	})
 }
 
 // finish is called when a backend that was given up has closed by itself.

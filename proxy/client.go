@@ -167,18 +167,14 @@ func (c *client) readable() {
 		return
 	}
 	p, err := c.sock.fill()
-	if errors.Is(err, errEmpty) {
-		if len(p) > 0 && len(c.sock.in) == 0 {
-			c.sock.keep(p)
-		}
-		return
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errEmpty):
+	case err != nil:
 		c.gone()
-		return
+	default:
+		c.db.metrics.received.Add(uint64(c.sock.got))
+		c.take(p)
 	}
-	c.db.metrics.received.Add(uint64(len(p) - len(c.sock.in)))
-	c.take(p)
 }
 
 // take gives bytes of the client to the lease.
@@ -279,7 +275,8 @@ func (c *client) serverGone() {
 	if c.replace(io.EOF) {
 		return
 	}
-	c.end(&refusal{reason: endServerGone})
+	// What PostgreSQL said about its going has passed already.
+	c.end(&refusal{reason: endServerGone, quiet: c.lease.Farewell()})
 }
 
 // step decides what follows from the last bytes, in either direction: whether

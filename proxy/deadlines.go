@@ -65,8 +65,11 @@ func (c *client) due() bool {
 func (c *client) overdue(now int64) reason {
 	expired := c.expires > 0 && now >= c.expires
 	if !c.welcomed {
-		if expired {
+		switch {
+		case expired:
 			return endExpired
+		case c.server.draining.Load():
+			return endDrain
 		}
 		return ""
 	}

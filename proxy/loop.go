@@ -22,6 +22,7 @@ type loop struct {
 	sockets []*socket // by file descriptor
 	dead    []*socket // closed in this turn; their descriptors are freed at its end
 	again   []*socket // to be read once more without an event
+	spare   []*socket // the memory of the previous again
 	timers  timers
 	now     int64 // nanoseconds of the monotonic clock at the start of the turn
 
@@ -35,6 +36,7 @@ type loop struct {
 		sync.Mutex
 		box     []func()
 		waiting atomic.Bool // box is not empty
+		over    bool        // the loop has ended
 	}
 	stopped bool
 }
@@ -56,13 +58,17 @@ var started = time.Now()
 // clock is the monotonic time in nanoseconds since the process began.
 func clock() int64 { return int64(time.Since(started)) }
 
-// post makes the loop's goroutine run f soon. Any goroutine may call it.
+// post makes the loop's goroutine run f soon. Any goroutine may call it. After
+// the loop has ended f is dropped.
 func (l *loop) post(f func()) {
 	l.mail.Lock()
+	defer l.mail.Unlock()
+	if l.mail.over {
+		return
+	}
 	first := len(l.mail.box) == 0
 	l.mail.box = append(l.mail.box, f)
 	l.mail.waiting.Store(true)
-	l.mail.Unlock()
 	if first {
 		l.poll.wakeUp()
 	}
@@ -70,11 +76,18 @@ func (l *loop) post(f func()) {
 
 // run is the loop's goroutine. It ends after stop.
 func (l *loop) run() {
-	defer l.poll.close()
+	defer l.finish()
 	l.now = clock()
 	for !l.stopped {
 		l.turn()
 	}
+}
+
+func (l *loop) finish() {
+	l.mail.Lock()
+	l.mail.over = true
+	l.mail.Unlock()
+	l.poll.close()
 }
 
 // stop ends the loop; it must be called on the loop.
@@ -169,16 +182,18 @@ func (l *loop) bury() {
 // the poller does not tell of.
 func (l *loop) resume(s *socket) { l.again = append(l.again, s) }
 
+// readAgain reads the sockets that are due without an event, each once: others
+// get their turn in between.
 func (l *loop) readAgain() {
-	for len(l.again) > 0 {
-		batch := l.again
-		l.again = nil
-		for _, s := range batch {
-			if !s.closed && s.loop == l {
-				s.owner.readable()
-			}
+	batch := l.again
+	l.again = l.spare[:0]
+	for i, s := range batch {
+		batch[i] = nil
+		if !s.closed && s.loop == l {
+			s.owner.readable()
 		}
 	}
+	l.spare = batch
 }
 
 func (l *loop) deliver() {
@@ -197,6 +212,9 @@ func (l *loop) deliver() {
 
 // timeout is how long the poller may wait, in milliseconds.
 func (l *loop) timeout() int {
+	if len(l.again) > 0 {
+		return 0
+	}
 	at, ok := l.timers.next()
 	if !ok {
 		return -1

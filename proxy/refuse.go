@@ -83,6 +83,7 @@ type refusal struct {
 	about  string // fills the text's %q
 	code   string // not empty: instead of the reason's own
 	text   string // not empty: instead of the reason's own
+	quiet  bool   // the client was told already
 }
 
 func (r *refusal) Error() string { return string(r.reason) }
@@ -91,7 +92,7 @@ func (r *refusal) Unwrap() error { return r.cause }
 // message is the whole FATAL ErrorResponse; nil when nothing is said.
 func (r *refusal) message() []byte {
 	a, ok := answers[r.reason]
-	if !ok {
+	if !ok || r.quiet {
 		return nil
 	}
 	code, text := a.code, a.text

@@ -39,9 +39,11 @@ type Server struct {
 	tenants   map[string]int       // of them, by database and tenant, while there is a bound
 	empty     chan struct{}        // closed while draining, once no client is left
 
+	cancelling      sync.WaitGroup // statements of clients that are gone
 	sessions        atomic.Uint64
 	unauthenticated atomic.Int64
 	draining        atomic.Bool
+	listening       chan struct{} // closed once clients are accepted
 	drain           chan struct{} // closed by Drain
 	halt            chan struct{} // closed by Close
 	once            struct{ drain, halt sync.Once }
@@ -56,7 +58,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		log: cfg.Log, tls: certs, databases: map[string]*database{},
 		clients: map[*client]struct{}{}, tenants: map[string]int{},
-		drain: make(chan struct{}), halt: make(chan struct{}), empty: make(chan struct{}),
+		listening: make(chan struct{}), drain: make(chan struct{}), halt: make(chan struct{}), empty: make(chan struct{}),
 	}
 	s.dialing, s.stopDial = context.WithCancel(context.Background())
 	s.config.Store(&cfg)
@@ -116,6 +118,9 @@ func (s *Server) poolConfig(db Database) session.PoolConfig {
 	}
 }
 
+// Listening is closed once clients are accepted.
+func (s *Server) Listening() <-chan struct{} { return s.listening }
+
 // Serve listens and runs until Drain or Close has ended it, or ctx is over, which
 // is as Close. It returns nil after an orderly end.
 func (s *Server) Serve(ctx context.Context) error {
@@ -136,6 +141,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	s.log.Info("listening", "address", ln.Addr().String(), "tls", string(cfg.Listen.TLS.Mode), "loops", len(s.loops))
 	go s.accept(ln)
+	close(s.listening)
 	janitor, stopJanitor := context.WithCancel(context.Background())
 	go s.janitor(janitor)
 
@@ -203,6 +209,7 @@ func (s *Server) finish(loops *sync.WaitGroup) {
 		l.post(l.stop)
 	}
 	loops.Wait()
+	s.cancelling.Wait() // each is bounded by cancel_wait_timeout
 }
 
 // everyClient calls f for each client on the loop that owns it.

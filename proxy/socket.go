@@ -21,6 +21,7 @@ type socket struct {
 	ended  bool   // the peer has closed its side, or the connection is broken
 	out    []byte // bytes that the peer has not taken yet
 	in     []byte // bytes that were read and not consumed yet
+	got    int    // how many bytes the last fill has read
 	more   bool   // plain text may be had without a further event of the poller
 	tls    *tls.Conn
 	raw    *handoverConn
@@ -47,11 +48,13 @@ func (s *socket) fill() ([]byte, error) {
 	rest := len(s.in)
 	if rest > smallRest {
 		n, err := s.read(b)
+		s.got = n
 		s.in = append(s.in, b[:n]...)
 		return s.in, err
 	}
 	copy(b, s.in)
 	n, err := s.read(b[rest:])
+	s.got = n
 	return b[:rest+n], err
 }
 

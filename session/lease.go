@@ -57,6 +57,7 @@ type Lease struct {
 	statements resetters
 	denials    []Denial // one for each refused entry in owed, in order
 	leaving    bool     // the client sent Terminate
+	farewell   bool     // the backend said that it ends the connection
 
 	Stats Stats
 }
@@ -162,6 +163,9 @@ func (l *Lease) Copying() bool { return l.owed.copying }
 
 // Status is the transaction status of the last ReadyForQuery.
 func (l *Lease) Status() byte { return l.owed.status }
+
+// Farewell says that a FATAL of the backend has passed to the client.
+func (l *Lease) Farewell() bool { return l.farewell }
 
 // AtBoundary says that the stream to the client stands between two messages.
 func (l *Lease) AtBoundary() bool { return l.server.atBoundary() }

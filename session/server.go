@@ -125,7 +125,9 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 			l.Stats.Transactions++
 		}
 	}
-	return l.began && instead == nil, instead, err
+	passes = l.began && instead == nil
+	l.farewell = l.farewell || passes && failure.fatal
+	return passes, instead, err
 }
 
 // entering takes an answer to the proxy's own messages.

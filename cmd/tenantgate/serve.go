@@ -53,7 +53,10 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 
 	over := make(chan error)
 	go func() { over <- server.Serve(context.Background()) }()
-	s.tell("READY=1")
+	go func() {
+		<-server.Listening()
+		s.tell("READY=1")
+	}()
 	err = s.obey(signals, over)
 	if err != nil {
 		s.log.Error("the proxy has stopped", "error", err)
