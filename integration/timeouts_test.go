@@ -47,7 +47,7 @@ func TestALoginHasOneDeadline(t *testing.T) {
 		"a startup dripped in":  drip(hello),
 		"a password dripped in": func(w *wire) { w.send(hello); drip(password(ep.password))(w) },
 		"an SSLRequest, then drips": func(w *wire) {
-			w.send(untyped(codeSSL))
+			sslAnswer(w)
 			drip([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 1, 2, 3, 4, 5, 6, 7, 8, 9})(w)
 		},
 	} {
@@ -145,12 +145,24 @@ func TestAServerThatNeverAnswersIsGivenUp(t *testing.T) {
 	}
 	defer l.Close()
 	pg := sharedPostgres(t)
-	p := startProxy(t, pg, with("timeouts/server_connect_timeout", "1500ms"), with("timeouts/query_wait_timeout", "20s"), func(p *proxy) {
+	p := newProxy(t, pg, with("timeouts/server_connect_timeout", "1500ms"), with("timeouts/query_wait_timeout", "20s"), func(p *proxy) {
 		p.set("databases/silent", map[string]any{
 			"dsn":           fmt.Sprintf("host=127.0.0.1 port=%d dbname=app user=app_user sslmode=disable", l.Addr().(*net.TCPAddr).Port),
 			"password_file": filepath.Join(p.dir, "app_password"), "pool_size": 2,
 		})
 	})
+	p.launch(t)
+	defer p.finish(t)
+	eventually(t, 10*time.Second, "the proxy serves its other databases", func() bool {
+		w, err := p.as(tenantA).tryDial(t)
+		if err == nil {
+			w.close()
+		}
+		return err == nil
+	})
+	if p.ready() {
+		t.Error("the proxy says that it is ready although a database is not")
+	}
 	started := time.Now()
 	if got := refusal(t, p.as(tenantA).in("silent")); got != "08006" {
 		t.Errorf("a silent server: %q", got)

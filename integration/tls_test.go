@@ -191,10 +191,7 @@ func TestANewCertificateIsTakenUp(t *testing.T) {
 	p := startProxy(t, pg, servingTLS(t, first, "require"))
 	ep := p.as(tenantA)
 	old := ep.over(first.client()).login(t)
-	works := func(c *certificate) bool {
-		_, err := ep.over(c.client()).tryLogin(t)
-		return err == nil
-	}
+	works := func(c *certificate) bool { return refusal(t, ep.over(c.client())) == "" }
 	second.files(t, p.dir)
 	eventually(t, 15*time.Second, "the second certificate is served", func() bool { return works(second) })
 	broken := *third
