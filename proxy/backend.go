@@ -35,6 +35,7 @@ type backend struct {
 	timer  timer
 
 	cancels int  // in flight
+	tainted bool // a cancel may still arrive: never pooled again
 	busy    bool // it runs a statement that nobody waits for any more
 }
 
@@ -133,6 +134,10 @@ func (b *backend) gone() {
 // flight any more, its reset begins.
 func (b *backend) release() {
 	b.client = nil
+	if b.tainted {
+		b.discard(session.ReasonUnclean, errSlowCancel)
+		return
+	}
 	b.db.testing(b)
 	b.sock.reading(true)
 	if b.cancels > 0 {
@@ -161,13 +166,27 @@ func (b *backend) clean() {
 // cancelled is told that a cancel is no longer in flight; doubtful says that
 // nobody knows whether PostgreSQL has taken it.
 func (b *backend) cancelled(doubtful bool) {
-	if doubtful {
-		return // b.cancels never falls to zero again: not pooled any more
-	}
-	b.cancels--
+	b.tainted = b.tainted || doubtful
+	b.cancelling(-1)
 	if b.cancels == 0 && b.mode == backendPausing {
 		b.release()
 	}
+}
+
+// cancelling counts the cancels in flight.
+func (b *backend) cancelling(n int) {
+	b.cancels += n
+	if b.mode != backendLeased {
+		return
+	}
+	out := &b.sock.loop.out
+	out.Reset()
+	if err := b.client.lease.Cancelling(b.cancels > 0, out); err != nil {
+		b.client.end(&refusal{reason: endInternal, cause: err})
+		return
+	}
+	b.sock.send(out.Server...)
+	b.client.flowControl()
 }
 
 // discard gives the backend up: nobody will use it again. Where it still runs a

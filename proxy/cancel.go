@@ -71,11 +71,11 @@ func (r *cancels) request(pid uint32, key []byte) {
 	target := make(chan *backend, 1)
 	c.loop.post(func() {
 		b := c.backend
-		if b == nil || !c.lease.Busy() {
+		if b == nil || !c.lease.Cancellable() {
 			target <- nil
 			return
 		}
-		b.cancels++
+		b.cancelling(1)
 		target <- b
 	})
 	b := <-target

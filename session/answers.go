@@ -301,6 +301,20 @@ func (a *answers) syncBeforeEnd() bool {
 	return false
 }
 
+// awaitsData says that PostgreSQL waits for COPY data of which the end was not
+// sent yet.
+func (a *answers) awaitsData() bool {
+	if !a.copying {
+		return false
+	}
+	for i := range a.n {
+		if a.at(i) == copyEnd {
+			return false
+		}
+	}
+	return true
+}
+
 func (a *answers) popIf(f entry, kind byte) (entry, error) {
 	if f.kind() != kind {
 		return f, errDesync

@@ -69,7 +69,7 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		switch step {
 		case forward:
 			l.client.drop = false
-			if l.forwarded(m, effects) {
+			if l.forwarded(m, effects) && !l.cancelling {
 				out.toServer(p[run:i])
 				run = i
 				if err := l.inject(out, enterName, l.undone.settings, false); err != nil {

@@ -57,6 +57,7 @@ type Lease struct {
 	statements resetters
 	denials    []Denial // one for each refused entry in owed, in order
 	leaving    bool     // the client sent Terminate
+	cancelling bool     // a cancel of the client's is in flight
 	farewell   bool     // the backend said that it ends the connection
 
 	Stats Stats
@@ -140,10 +141,27 @@ func (l *Lease) Holding() bool {
 	if l.owed.ours > 0 || l.owed.full() || l.leaving {
 		return true
 	}
-	// A statement undid the context. Once the cycle that holds it is closed by a
-	// Query or Sync, its end is awaited, unless it is itself waiting for COPY data.
-	return l.undone.any() && l.undone.closed && l.owed.n > 0 && !l.owed.copying && !l.owed.doubtful
+	if !l.undone.any() || !l.undone.closed || l.owed.doubtful {
+		return false
+	}
+	// A statement undid the context, and a Query or Sync has closed the cycle that
+	// holds it: its end is awaited, unless it is itself waiting for COPY data.
+	if l.owed.n > 0 {
+		return !l.owed.awaitsData()
+	}
+	return l.cancelling && l.owed.status != 'E'
 }
+
+// Cancelling notes whether a cancel for this session is in flight: nothing of
+// the proxy's own is sent then, because the cancel could hit it. The end of the
+// last one may send what was put off.
+func (l *Lease) Cancelling(inFlight bool, out *Out) error {
+	l.cancelling = inFlight
+	return l.reenter(out)
+}
+
+// Cancellable says that PostgreSQL is running a statement of the client.
+func (l *Lease) Cancellable() bool { return l.owed.n > 0 && !l.owed.front().is(injected) }
 
 // Leaving says that the client has sent Terminate.
 func (l *Lease) Leaving() bool { return l.leaving }
@@ -217,7 +235,7 @@ func (u *undone) add(s wire.Param) {
 // after each ReadyForQuery. In a failed transaction nothing can be set; its end
 // restores what held before it, and then this runs again.
 func (l *Lease) reenter(out *Out) error {
-	if !l.undone.any() || !l.began || !l.owed.quiet() || l.owed.status == 'E' {
+	if !l.undone.any() || !l.began || l.cancelling || !l.owed.quiet() || l.owed.status == 'E' {
 		return nil
 	}
 	settings := l.undone.settings
