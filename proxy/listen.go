@@ -36,7 +36,7 @@ func listen(l Listen) (net.Listener, error) {
 		return nil, fmt.Errorf("listen.address: %w", err)
 	}
 	// Anyone on this machine may connect; the token decides, as on TCP loopback.
-	if err := os.Chmod(path, 0o777); err != nil {
+	if err := os.Chmod(path, 0o777); err != nil { //nolint:gosec // a socket that clients of other users connect to
 		_ = ln.Close()
 		return nil, fmt.Errorf("listen.address: %w", err)
 	}

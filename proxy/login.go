@@ -227,7 +227,7 @@ func (g *login) negotiateVersion(params []wire.Param) error {
 			unknown = append(unknown, p.Name)
 		}
 	}
-	newest := uint32(wire.Version32)
+	const newest = wire.Version32
 	if g.version <= newest && len(unknown) == 0 {
 		return nil
 	}

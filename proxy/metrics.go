@@ -128,10 +128,13 @@ func (d *databaseMetrics) waited(nanos int64) { d.wait.Observe(time.Duration(nan
 func (d *databaseMetrics) connect(result string) {
 	d.all.connects.WithLabelValues(d.name, result).Inc()
 }
+
 func (d *databaseMetrics) reset(result string) { d.all.resets.WithLabelValues(d.name, result).Inc() }
+
 func (d *databaseMetrics) ended(why reason) {
 	d.all.sessions.WithLabelValues(d.name, string(why)).Inc()
 }
+
 func (d *databaseMetrics) discarded(why session.Reason) {
 	d.all.discards.WithLabelValues(d.name, string(why)).Inc()
 }
