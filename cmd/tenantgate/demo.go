@@ -89,9 +89,8 @@ func (d *demo) run(ctx context.Context) error {
 		return nil
 	case <-d.cluster.exited:
 		return errors.New("PostgreSQL has ended by itself:\n" + tail(d.cluster.log()))
-	case err := <-d.gate.over:
-		d.gate.over <- nil // for stop
-		return fmt.Errorf("the proxy has ended by itself: %w\n%s", err, tail(d.gate.log))
+	case <-d.gate.over:
+		return fmt.Errorf("the proxy has ended by itself: %w\n%s", d.gate.err, tail(d.gate.log))
 	}
 }
 

@@ -49,7 +49,8 @@ type gate struct {
 	log        string // path of what the proxy logs
 	loaded     *loaded
 	server     *proxy.Server
-	over       chan error // gets what Serve returns, once
+	over       chan struct{} // closed when the proxy has ended
+	err        error         // why, once over is closed
 	logFile    *os.File
 	endRefresh context.CancelFunc
 
@@ -87,11 +88,15 @@ func (d *demo) startGate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("starting the proxy: %w", err)
 	}
-	g.server, g.over = server, make(chan error, 1)
-	refresh, endRefresh := context.WithCancel(context.Background())
+	g.server, g.over = server, make(chan struct{})
+	// Not ctx itself: stop ends both, whenever ctx is over.
+	running, endRefresh := context.WithCancel(context.WithoutCancel(ctx))
 	g.endRefresh = endRefresh
-	go g.loaded.verifier.Run(refresh)
-	go func() { g.over <- server.Serve(context.Background()) }()
+	go g.loaded.verifier.Run(running)
+	go func() {
+		defer close(g.over)
+		g.err = server.Serve(context.WithoutCancel(ctx))
+	}()
 	return g.awaitReady(ctx, fmt.Sprintf("http://127.0.0.1:%d/readyz", d.httpPort))
 }
 
@@ -114,9 +119,8 @@ func (g *gate) awaitReady(ctx context.Context, url string) error {
 		}
 		select {
 		case <-pause.C:
-		case err := <-g.over:
-			g.over <- nil // for stop
-			return fmt.Errorf("the proxy ended at its start: %w", err)
+		case <-g.over:
+			return fmt.Errorf("the proxy ended at its start: %w", g.err)
 		case <-ctx.Done():
 			return fmt.Errorf("the proxy is not ready: %w\n%s", ctx.Err(), tail(g.log))
 		}
