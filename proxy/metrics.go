@@ -86,6 +86,12 @@ func newMetrics(s *Server) *metrics {
 	build.WithLabelValues(s.config.Load().Version).Set(1)
 	m.registry.MustRegister(build)
 	m.reloaded(true)
+	for _, result := range loginResults {
+		m.logins.WithLabelValues(string(result))
+	}
+	for _, result := range []string{resultOK, resultFailed, resultUnknown, resultIdle, resultMalformed} {
+		m.cancels.WithLabelValues(result)
+	}
 	return m
 }
 
@@ -107,8 +113,26 @@ func (m *metrics) database(name string) *databaseMetrics {
 	if d == nil {
 		d = &databaseMetrics{all: m, name: name, wait: m.waits.WithLabelValues(name)}
 		m.databases[name] = d
+		d.begin()
 	}
 	return d
+}
+
+// begin makes every series of the database exist from the start, so that a rate
+// over the first event is not lost.
+func (d *databaseMetrics) begin() {
+	for _, result := range []string{resultOK, resultFailed} {
+		d.all.connects.WithLabelValues(d.name, result)
+	}
+	for _, result := range []string{resultOK, resultFailed, resultTimeout} {
+		d.all.resets.WithLabelValues(d.name, result)
+	}
+	for _, why := range session.DiscardReasons {
+		d.all.discards.WithLabelValues(d.name, string(why))
+	}
+	for _, why := range sessionEnds {
+		d.all.sessions.WithLabelValues(d.name, string(why))
+	}
 }
 
 func (m *metrics) login(result reason)  { m.logins.WithLabelValues(string(result)).Inc() }

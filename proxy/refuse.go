@@ -42,6 +42,18 @@ const (
 	endSuccess      reason = "success"  // of logins only
 )
 
+// loginResults are how a login can end, sessionEnds how a session can.
+var (
+	loginResults = []reason{
+		endSuccess, endToken, endThrottled, endNoTLS, endTLS, endProtocol, endParameter, endDatabase, endTooMany, endLoginTimeout,
+		endWait, endServer, endServerGone, endEnter, endExpired, endRevoked, endDrain, endInternal, endClientGone,
+	}
+	sessionEnds = []reason{
+		endClient, endClientGone, endProtocol, endServerGone, endEnter, endDesync, endExpired, endRevoked, endIdle, endIdleTx,
+		endGuard, endEncoding, endDrain, endInternal,
+	}
+)
+
 // answer is what a client is told.
 type answer struct {
 	code  string

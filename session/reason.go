@@ -22,3 +22,9 @@ const (
 	ReasonRefused      Reason = "refused_late" // a long statement was refused half way
 	ReasonShutdown     Reason = "shutdown"
 )
+
+// DiscardReasons are the reasons for which a backend is closed.
+var DiscardReasons = []Reason{
+	ReasonLifetime, ReasonIdle, ReasonPoolSize, ReasonServerGone, ReasonDesync, ReasonUnclean,
+	ReasonEnter, ReasonReset, ReasonResetTimeout, ReasonRefused, ReasonShutdown,
+}
