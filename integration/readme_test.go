@@ -187,6 +187,12 @@ func (m *docMachine) client(through *proxy, tenant string, flags ...string) *pgc
 	}.pgconn(m.t)
 }
 
+// direct connects a role to PostgreSQL itself.
+func (m *docMachine) direct(role string) *pgconn.PgConn {
+	m.t.Helper()
+	return endpoint{name: "direct", host: "127.0.0.1", port: m.pg.port, user: role, password: m.password[role], database: "app"}.pgconn(m.t)
+}
+
 // The tenants of the README.
 const (
 	docAcme   = "11111111-1111-4111-8111-111111111111"
@@ -230,14 +236,13 @@ func TestTheReadmeDoesWhatItSays(t *testing.T) {
 // schemaIsolates fills every table as both tenants and looks across.
 func (m *docMachine) schemaIsolates() {
 	t := m.t
-	t.Helper()
 	clients := map[string]*pgconn.PgConn{docAcme: m.client(m.gate, docAcme), docGlobex: m.client(m.gate, docGlobex)}
 	for _, c := range clients {
 		for _, table := range docTables {
 			query(t, c, "INSERT INTO "+table[0]+" "+table[1])
 		}
 	}
-	bare := endpoint{host: "127.0.0.1", port: m.pg.port, user: "app_user", password: m.password["app_user"], database: "app"}.pgconn(t)
+	bare, owner := m.direct("app_user"), m.direct("app_owner")
 	foreign := m.pg.exec(t, "app", "SELECT min(id) FROM organizations WHERE tenant_id = '"+docGlobex+"'")[0][0]
 	c := clients[docAcme]
 	for _, table := range docTables {
@@ -248,8 +253,8 @@ func (m *docMachine) schemaIsolates() {
 		if seen := query(t, c, "SELECT DISTINCT tenant_id FROM "+name); len(seen) != 1 || seen[0][0] != docAcme {
 			t.Errorf("%s: acme sees %v", name, seen)
 		}
-		if seen := one(t, bare, "SELECT count(*) FROM "+name); seen != "0" {
-			t.Errorf("%s: without a context %s rows", name, seen)
+		if seen := one(t, bare, "SELECT count(*) FROM "+name) + one(t, owner, "SELECT count(*) FROM "+name); seen != "00" {
+			t.Errorf("%s: without a context the application's role and the owner see %s rows", name, seen)
 		}
 		if got := sqlstate(c, "UPDATE "+name+" SET tenant_id = '"+docGlobex+"'"); got != "42501" {
 			t.Errorf("%s: moving rows to globex: %q", name, got)
@@ -275,7 +280,6 @@ func (m *docMachine) schemaIsolates() {
 // tenant itself, and of RESET ALL in front of a statement.
 func (m *docMachine) contextIsGuarded() {
 	t := m.t
-	t.Helper()
 	c := m.client(m.gate, docAcme)
 	for sql, want := range map[string]string{
 		"SET app.current_tenant_id = '" + docAcme + "'":                          "",
@@ -310,7 +314,6 @@ func (m *docMachine) contextIsGuarded() {
 // does not know is not guarded.
 func (m *docMachine) unlistedSettingIsFree() {
 	t := m.t
-	t.Helper()
 	text, err := os.ReadFile(m.gate.configFile)
 	if err != nil {
 		t.Fatal(err)
@@ -334,8 +337,7 @@ func (m *docMachine) unlistedSettingIsFree() {
 // doorsAreClosed holds what the REVOKEs of SECURITY.md promise, past the guard.
 func (m *docMachine) doorsAreClosed() {
 	t := m.t
-	t.Helper()
-	bare := endpoint{host: "127.0.0.1", port: m.pg.port, user: "app_user", password: m.password["app_user"], database: "app"}.pgconn(t)
+	bare := m.direct("app_user")
 	for _, sql := range []string{
 		"SELECT pg_terminate_backend(0)", "SELECT * FROM pg_stat_activity", "SELECT pg_stat_get_activity(NULL)", "SELECT lo_create(0)",
 		"SELECT pg_notify('a', 'b')", "SELECT query_to_xml('select 1', true, true, '')", "DO $$ BEGIN END $$",
@@ -353,7 +355,6 @@ func (m *docMachine) doorsAreClosed() {
 // metricsAreNamed makes every metric appear and compares them with the README's.
 func (m *docMachine) metricsAreNamed() {
 	t := m.t
-	t.Helper()
 	c := m.client(m.gate, docAcme)
 	if err := c.CancelRequest(context.Background()); err != nil {
 		t.Fatal(err)
