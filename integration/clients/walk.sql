@@ -40,7 +40,7 @@ SELECT email FROM users ORDER BY email;
 \gdesc
 SELECT email, role FROM users LIMIT 1 \gdesc
 \d users
-\dt
+\dt public.*
 LISTEN a_channel;
 NOTIFY a_channel, 'a payload';
 UNLISTEN a_channel;
