@@ -217,7 +217,7 @@ func (b *backend) discard(why session.Reason, cause error) {
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()
 		if err := b.be.Cancel(ctx); err != nil {
-			b.db.server.log.Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
+			b.db.server.log().Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
 		}
 		b.db.closed(b)
 	})

@@ -89,7 +89,7 @@ func (r *cancels) request(pid uint32, key []byte) {
 	result := resultOK
 	if err != nil {
 		result = resultFailed
-		r.server.log.Warn("cancel request failed", "database", b.db.name, "server_pid", b.be.PID, "error", err)
+		r.server.log().Warn("cancel request failed", "database", b.db.name, "server_pid", b.be.PID, "error", err)
 	}
 	r.server.metrics.cancel(result)
 	over := make(chan struct{})

@@ -406,9 +406,10 @@ func (c *client) over(why reason, cause error) {
 	} else {
 		c.server.metrics.login(why)
 	}
-	level := slog.LevelInfo
-	if a, ok := answers[why]; ok {
-		level = a.level
+	level := (&refusal{reason: why}).level()
+	var enter *session.EnterError
+	if errors.As(cause, &enter) && !c.welcomed && !enter.Fatal {
+		level = slog.LevelInfo // a startup parameter that PostgreSQL does not like
 	}
 	c.server.logEnd(level, c, why, cause)
 }

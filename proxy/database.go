@@ -74,7 +74,8 @@ func (d *database) discarding(b *backend, why session.Reason, cause error) {
 	d.pool.Discarding(b.slot)
 	d.mu.Unlock()
 	d.metrics.discarded(why)
-	d.server.log.Debug("backend closed", "database", d.name, "server_pid", b.be.PID, "reason", string(why), "error", errText(cause))
+	args := []any{"database", d.name, "server_pid", b.be.PID, "reason", string(why)}
+	d.server.log().Debug("backend closed", withCause(args, cause)...)
 }
 
 // closed frees the place of a backend whose connection is closed.
@@ -164,7 +165,7 @@ func (d *database) dial(slot *session.Server) {
 // dialFailed logs once in a while and lets the pool decide who is told.
 func (d *database) dialFailed(slot *session.Server, err error) {
 	if d.server.dialing.Err() == nil {
-		d.server.log.Error("backend cannot be reached", "database", d.name, "error", err)
+		d.server.log().Error("backend cannot be reached", "database", d.name, "error", err)
 	}
 	why := session.ReasonUnreachable
 	if errors.Is(err, session.ErrUnsafeRole) {
@@ -225,18 +226,8 @@ func (d *database) answers(ctx context.Context) error {
 	return d.probeErr
 }
 
-func errText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-// reachable tries to open a connection to the database, without the pool.
+// reachable opens a connection to the database and closes it again.
 func reachable(ctx context.Context, cfg Database, spec *session.ContextSpec) error {
-	be, err := session.Dial(ctx, cfg.DialConfig, spec, dialBackend)
-	if err != nil {
-		return err
-	}
-	return be.Conn.Close()
+	_, err := session.Examine(ctx, cfg.DialConfig, spec)
+	return err
 }

@@ -71,7 +71,7 @@ func (s *Server) accept(ln net.Listener) {
 			return
 		case err != nil:
 			// Mostly file descriptors running out: others may end soon.
-			s.log.Error("connection cannot be accepted", "error", err)
+			s.log().Error("connection cannot be accepted", "error", err)
 			time.Sleep(50 * time.Millisecond)
 			continue
 		}

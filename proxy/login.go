@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ var errNothing = errors.New("closed without a word")
 func (g *login) run() {
 	defer func() {
 		if p := recover(); p != nil {
-			g.server.log.Error("login failed by a fault of tenantgate", "session", g.id, "panic", fmt.Sprint(p))
+			g.server.log().Error("login failed by a fault of tenantgate", "session", g.id, "panic", fmt.Sprint(p))
 			_ = g.conn.Close()
 		}
 	}()
@@ -312,7 +313,7 @@ var errClaims = errors.New("the token does not carry what the database requires"
 // handOver gives the socket to an event loop. From there on the client's own
 // states and limits hold.
 func (g *login) handOver() error {
-	entry, err := g.config.Context.NewEntry(g.identity, g.startup.Settings)
+	entry, err := g.config.Context.NewEntry(g.id, g.identity, g.startup.Settings)
 	if err != nil {
 		return &refusal{reason: endInternal, cause: err}
 	}
@@ -334,6 +335,8 @@ func (g *login) handOver() error {
 	}
 	c.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: c, more: tlsConn != nil}
 	g.server.metrics.loginTime.Observe(time.Since(g.accepted).Seconds())
+	g.server.log().Info("login", "session", g.id, "client", g.peer, "user", g.startup.User, "database", g.startup.Database,
+		"tenant", g.identity.Tenant(), "subject", g.identity.Subject(), "token_id", g.identity.TokenID())
 	c.loop.post(c.join)
 	return nil
 }
@@ -358,8 +361,8 @@ func (g *login) fail(err error) {
 		return
 	}
 	g.server.metrics.login(r.reason)
-	g.server.log.Log(g.server.dialing, r.level(), "login refused", "session", g.id, "client", g.peer, "user", g.startup.User,
-		"database", g.startup.Database, "reason", string(r.reason), "error", errText(r.cause))
+	args := []any{"session", g.id, "client", g.peer, "user", g.startup.User, "database", g.startup.Database, "reason", string(r.reason)}
+	g.server.log().Log(context.Background(), r.level(), "login refused", withCause(args, r.cause)...)
 	if r.reason != endTLS {
 		if msg := r.message(); msg != nil {
 			g.say(msg)

@@ -134,7 +134,7 @@ func refuseStatement(d session.Denial) []byte {
 		return wire.AppendError(nil, "ERROR", "0A000", "function calls by the fastpath protocol are not supported through tenantgate",
 			"Call the function in a SELECT.")
 	}
-	return wire.AppendError(nil, "ERROR", "42501", d.Rule.Message(), d.Rule.Hint())
+	return wire.AppendError(nil, "ERROR", "42501", d.Rule.Message()+" (rule "+string(d.Rule)+")", d.Rule.Hint())
 }
 
 // waitReasons turns why the pool gave no backend into what the client is told.

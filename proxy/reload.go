@@ -18,6 +18,7 @@ func (s *Server) Reload(cfg Config) error {
 		return err
 	}
 	s.config.Store(&cfg)
+	s.logger.Store(cfg.Log)
 	s.mu.Lock()
 	var changed []*database
 	for name, db := range cfg.Databases {

@@ -23,7 +23,7 @@ import (
 // Server is the proxy. Make one with New, run it with Serve.
 type Server struct {
 	config  atomic.Pointer[Config]
-	log     *slog.Logger
+	logger  atomic.Pointer[slog.Logger]
 	tls     *certificates
 	metrics *metrics
 	cancels *cancels
@@ -56,12 +56,13 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		log: cfg.Log, tls: certs, databases: map[string]*database{},
+		tls: certs, databases: map[string]*database{},
 		clients: map[*client]struct{}{}, tenants: map[string]int{},
 		listening: make(chan struct{}), drain: make(chan struct{}), halt: make(chan struct{}), empty: make(chan struct{}),
 	}
 	s.dialing, s.stopDial = context.WithCancel(context.Background())
 	s.config.Store(&cfg)
+	s.logger.Store(cfg.Log)
 	s.metrics = newMetrics(s)
 	s.cancels = newCancels(s)
 	for range loopCount(cfg.Listen.Loops) {
@@ -76,6 +77,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	return s, nil
 }
+
+func (s *Server) log() *slog.Logger { return s.logger.Load() }
 
 // loopCount chooses one loop for four CPUs: a loop serves tens of thousands of
 // queries a second, PostgreSQL wants the other CPUs, and each loop more costs
@@ -96,18 +99,20 @@ func (s *Server) build(d *database) *database {
 	return d
 }
 
-// refused counts a statement that the guard refused and words the answer.
-func (s *Server) refused(d session.Denial) []byte {
+// refused counts and logs a statement that the guard refused, and words the
+// answer. Nothing of the statement itself is logged.
+func (s *Server) refused(e *session.Entry, d session.Denial) []byte {
 	if !d.Fastpath {
 		s.metrics.guarded(string(d.Rule))
+		s.log().Warn("statement refused", "session", e.Session, "tenant", e.Tenant(), "rule", string(d.Rule))
 	}
 	return refuseStatement(d)
 }
 
 // noted reports a statement that a rule in mode log would have refused.
-func (s *Server) noted(r session.Rule) {
+func (s *Server) noted(e *session.Entry, r session.Rule) {
 	s.metrics.guarded(string(r))
-	s.log.Warn("statement violates a guard rule", "rule", string(r))
+	s.log().Warn("statement would be refused", "session", e.Session, "tenant", e.Tenant(), "rule", string(r))
 }
 
 func (s *Server) poolConfig(db Database) session.PoolConfig {
@@ -139,7 +144,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.finish(&loops)
 		return err
 	}
-	s.log.Info("listening", "address", ln.Addr().String(), "tls", string(cfg.Listen.TLS.Mode), "loops", len(s.loops))
+	s.log().Info("listening", "address", ln.Addr().String(), "tls", string(cfg.Listen.TLS.Mode), "loops", len(s.loops))
 	go s.accept(ln)
 	close(s.listening)
 	janitor, stopJanitor := context.WithCancel(context.Background())
@@ -151,7 +156,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	if web != nil {
 		_ = web.Close() // scrapes under way are not worth waiting for
 	}
-	s.log.Info("stopped")
+	s.log().Info("stopped")
 	return nil
 }
 
@@ -165,7 +170,7 @@ func (s *Server) wait(ctx context.Context, ln net.Listener) {
 	}
 	_ = ln.Close()
 	s.draining.Store(true)
-	s.log.Info("draining", "clients", s.count())
+	s.log().Info("draining", "clients", s.count())
 	s.checkEmpty()
 	s.everyClient(func(c *client) { c.deadline(c.loop.now) })
 	timeout := time.NewTimer(s.config.Load().Timeouts.Shutdown)
@@ -173,7 +178,7 @@ func (s *Server) wait(ctx context.Context, ln net.Listener) {
 	select {
 	case <-s.empty:
 	case <-timeout.C:
-		s.log.Warn("shutdown_timeout is over, remaining sessions are ended", "clients", s.count())
+		s.log().Warn("shutdown_timeout is over, remaining sessions are ended", "clients", s.count())
 	case <-s.halt:
 	case <-ctx.Done():
 	}
@@ -338,9 +343,18 @@ func (s *Server) janitor(ctx context.Context) {
 	}
 }
 
+// logEnd logs the end of a session, with the cause where there is one.
 func (s *Server) logEnd(level slog.Level, c *client, why reason, cause error) {
-	s.log.Log(context.Background(), level, "session ended", "session", c.log, "database", c.db.name,
-		"tenant", c.id.Tenant(), "reason", string(why), "error", errText(cause))
+	args := []any{"session", c.log, "database", c.db.name, "tenant", c.id.Tenant(), "reason", string(why)}
+	s.log().Log(context.Background(), level, "session ended", withCause(args, cause)...)
+}
+
+// withCause adds the cause to what is logged, if there is one.
+func withCause(args []any, cause error) []any {
+	if cause == nil {
+		return args
+	}
+	return append(args, "error", cause)
 }
 
 // serveHTTP serves metrics and health; nil without an address.
@@ -355,17 +369,8 @@ func (s *Server) serveHTTP(address string) (*http.Server, error) {
 	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
 	go func() {
 		if err := web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("http server ended", "error", err)
+			s.log().Error("http server ended", "error", err)
 		}
 	}()
 	return web, nil
-}
-
-// Examine opens one connection to a database, as the pool would, and examines
-// its role.
-func Examine(ctx context.Context, name string, db Database, spec *session.ContextSpec) error {
-	if err := reachable(ctx, db, spec); err != nil {
-		return fmt.Errorf("databases.%s: %w", name, err)
-	}
-	return nil
 }

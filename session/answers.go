@@ -19,9 +19,9 @@ type answers struct {
 	ours     int  // entries among them that the proxy sent
 	gone     int  // refused entries that left the queue; the owner counts it down
 	skipping bool // PostgreSQL discards everything until the next Sync
-	unsynced bool // an extended-protocol message was sent since the last Sync
+	unsynced bool // an extended-protocol message was sent since the last Sync or Query
 	copying  bool // the front entry is in COPY FROM STDIN
-	doubtful bool // PostgreSQL may have seen a Sync as part of a COPY or not: never pool
+	adrift   bool // PostgreSQL may be skipping, by what became of a doubted Sync
 }
 
 // entry is one forwarded message that is still owed an answer: its type in the
@@ -36,6 +36,9 @@ const (
 	// bit 0x20 is free in everything that is queued once copyEnd stands for both
 	// CopyDone and CopyFail.
 	copyEnd entry = '@'
+	// doubted is a Sync that a COPY which failed has swallowed or not: it may
+	// never be answered.
+	doubted entry = 'Y'
 )
 
 func (e entry) kind() byte      { return byte(e &^ (injected | refused)) }
@@ -44,7 +47,10 @@ func (e entry) extended() bool {
 	k := e.kind()
 	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C'
 }
-func (e entry) endsCycle() bool   { k := e.kind(); return k == 'Q' || k == 'S' || k == 'F' }
+func (e entry) endsCycle() bool {
+	k := e.kind()
+	return k == 'Q' || k == 'S' || k == 'F' || e == doubted
+}
 func (a *answers) at(i int) entry { return a.ring[(a.head+i)&(len(a.ring)-1)] }
 
 // maxOwed bounds the mirror: past it the client is not read until PostgreSQL has
@@ -54,6 +60,11 @@ const maxOwed = 1 << 16
 
 // errDesync means that the backend sent something that answers nothing we sent.
 var errDesync = errors.New("backend answered out of turn")
+
+// errAdrift ends a session that went on behind a failed COPY without a Sync of
+// its own, after one that the COPY may have swallowed: whether PostgreSQL skips
+// what comes then cannot be known.
+var errAdrift = errors.New("a Sync inside of a COPY that failed leaves open what is skipped")
 
 func (a *answers) push(e entry) {
 	if a.n == len(a.ring) {
@@ -120,8 +131,40 @@ func (a *answers) full() bool { return a.n >= maxOwed }
 func (a *answers) idle() bool { return a.quiet() && a.status == 'I' }
 
 // quiet is idle in whatever transaction status.
-func (a *answers) quiet() bool {
-	return a.n == 0 && !a.skipping && !a.unsynced && !a.copying && !a.doubtful
+func (a *answers) quiet() bool { return a.n == 0 && a.settled() }
+
+// settled is quiet but for doubted Syncs, which are answered or not, but before
+// anything that is sent now.
+func (a *answers) settled() bool {
+	return !a.waiting() && !a.skipping && !a.unsynced && !a.copying && !a.adrift
+}
+
+// waiting says that an answer is owed, doubted ones not counted.
+func (a *answers) waiting() bool {
+	for i := range a.n {
+		if a.at(i) != doubted {
+			return true
+		}
+	}
+	return false
+}
+
+// wantsData says that a COPY FROM STDIN is to be given more, and that what comes
+// behind its data can be told from it.
+func (a *answers) wantsData() bool {
+	return a.copying && (a.front().extended() || !a.queued(copyEnd))
+}
+
+// lost says that it is open whether PostgreSQL would skip what is sent now.
+func (a *answers) lost() bool { return a.adrift && !a.queued('S') }
+
+func (a *answers) queued(e entry) bool {
+	for i := range a.n {
+		if a.at(i) == e {
+			return true
+		}
+	}
+	return false
 }
 
 // sent records a message of type typ that goes to the backend now, with flags
@@ -131,6 +174,7 @@ func (a *answers) sent(typ byte, flags entry) bool {
 	case 'S':
 		a.unsynced, a.skipping = false, false
 	case 'Q', 'F':
+		a.unsynced = a.skipping // it ends a batch as well
 	case 'P', 'B', 'D', 'E', 'C':
 		a.unsynced = true
 	case 'c', 'f':
@@ -158,24 +202,35 @@ func (a *answers) received(typ byte, fatal bool) (entry, error) {
 	case 'N', 'A', 'S':
 		return 0, nil
 	}
-	for a.n > 0 && a.at(0) == copyEnd && !a.copying {
-		a.pop() // a stray one, dropped by PostgreSQL too
+	if a.front() == doubted && typ != 'Z' && !fatal {
+		if a.adrift {
+			return doubted, errDesync
+		}
+		for a.front() == doubted { // swallowed: it would have been answered first
+			a.pop()
+			a.dropStrays()
+		}
 	}
+	f, err := a.answered(typ, fatal)
+	a.dropStrays()
+	return f, err
+}
+
+// dropStrays drops what ends a COPY and ended none: PostgreSQL does so too.
+func (a *answers) dropStrays() {
+	for a.n > 0 && a.at(0) == copyEnd && !a.copying {
+		a.pop()
+	}
+}
+
+// answered is received for a message that answers the front entry.
+func (a *answers) answered(typ byte, fatal bool) (entry, error) {
 	f := a.front()
 	switch typ {
 	case 'E':
 		return f, a.failed(f, fatal)
 	case 'Z':
-		if f == 0 && a.doubtful {
-			return 0, nil
-		}
-		if !f.endsCycle() {
-			return f, errDesync
-		}
-		a.pop()
-		a.copying = false
-		a.shrink()
-		return f, nil
+		return f, a.cycleEnded(f)
 	case '1':
 		return a.popIf(f, 'P')
 	case '2':
@@ -227,39 +282,64 @@ func (a *answers) failed(f entry, fatal bool) error {
 	if fatal {
 		return nil // the connection ends; nothing is owed any more
 	}
-	switch {
-	case f.endsCycle():
-		if a.copying && a.syncBeforeEnd() {
-			a.doubtful = true
-		}
-		a.copying = false
-		return nil
-	case f.extended():
-		if a.copying && a.syncBeforeEnd() {
-			// The COPY failed on its data or on its end; which of the Syncs sent
-			// meanwhile were taken as part of it cannot be known.
-			a.doubtful = true
-			a.dropThrough(copyEnd)
-		}
-		a.copying = false
+	if !f.endsCycle() && !f.extended() {
+		return errDesync
+	}
+	if a.copying {
+		a.doubtSyncs()
+	}
+	a.copying = false
+	if f.extended() {
 		a.skipToSync()
-		return nil
 	}
-	if a.doubtful {
-		return nil
+	return nil
+}
+
+// doubtSyncs notes that the COPY in front failed: which of the Syncs sent since
+// it began were taken as part of it cannot be known.
+func (a *answers) doubtSyncs() {
+	for i := range a.n {
+		switch a.at(i) {
+		case copyEnd:
+			return
+		case 'S':
+			a.ring[(a.head+i)&(len(a.ring)-1)] = doubted
+		}
 	}
-	return errDesync
 }
 
 // skipToSync drops what PostgreSQL discards: everything before the next Sync.
 func (a *answers) skipToSync() {
 	for a.n > 0 {
-		if a.at(0).kind() == 'S' {
+		if e := a.at(0); e == doubted {
+			a.adrift = true
+			return
+		} else if e.kind() == 'S' {
 			return
 		}
 		a.pop()
 	}
 	a.skipping = true
+}
+
+// cycleEnded takes a ReadyForQuery.
+func (a *answers) cycleEnded(f entry) error {
+	if !f.endsCycle() {
+		return errDesync
+	}
+	a.pop()
+	a.dropStrays()
+	a.copying = false
+	switch next := a.front(); {
+	case f != doubted:
+	case next == 'S':
+		a.ring[a.head] = doubted // this may have been its answer
+	case a.adrift && next != 0 && next != doubted:
+		return errAdrift
+	}
+	a.adrift = false
+	a.shrink()
+	return nil
 }
 
 // copyDone ends a COPY FROM STDIN that succeeded: PostgreSQL ignored the Syncs
@@ -270,8 +350,8 @@ func (a *answers) copyDone() {
 	early := a.syncBeforeEnd()
 	a.dropThrough(copyEnd)
 	a.unpop(front)
-	if early && front.extended() {
-		a.unsynced = !a.syncBeforeEnd()
+	if early && front.extended() && !a.queued('S') {
+		a.unsynced = true
 	}
 }
 
@@ -299,20 +379,6 @@ func (a *answers) syncBeforeEnd() bool {
 		}
 	}
 	return false
-}
-
-// awaitsData says that PostgreSQL waits for COPY data of which the end was not
-// sent yet.
-func (a *answers) awaitsData() bool {
-	if !a.copying {
-		return false
-	}
-	for i := range a.n {
-		if a.at(i) == copyEnd {
-			return false
-		}
-	}
-	return true
 }
 
 func (a *answers) popIf(f entry, kind byte) (entry, error) {

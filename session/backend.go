@@ -49,19 +49,9 @@ var ErrUnsafeRole = errors.New("row security does not bind the backend role")
 // and target_session_attrs as the DSN says, then examines the role. The caller
 // owns the returned backend and closes its Conn.
 func Dial(ctx context.Context, cfg DialConfig, spec *ContextSpec, dial DialFunc) (*Backend, error) {
-	pc, err := ParseDSN(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if dial != nil {
-		pc.DialFunc = pgconn.DialFunc(dial)
-	}
-	if cfg.ConnectTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, cfg.ConnectTimeout)
-		defer cancel()
-	}
-	conn, err := pgconn.ConnectConfig(ctx, pc)
+	ctx, cancel := cfg.limit(ctx)
+	defer cancel()
+	conn, err := connect(ctx, cfg, dial)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +61,42 @@ func Dial(ctx context.Context, cfg DialConfig, spec *ContextSpec, dial DialFunc)
 		return nil, err
 	}
 	return b, nil
+}
+
+// Examine opens a connection as Dial does, examines its role, and closes it. It
+// returns the settings that policies decide by and that the context does not
+// enter, so that every client can set them to what it likes.
+func Examine(ctx context.Context, cfg DialConfig, spec *ContextSpec) ([]string, error) {
+	ctx, cancel := cfg.limit(ctx)
+	defer cancel()
+	conn, err := connect(ctx, cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer closeNow(conn)
+	if err := examineRole(ctx, conn, cfg, spec); err != nil {
+		return nil, err
+	}
+	return forgeable(ctx, conn, spec)
+}
+
+// limit bounds everything until the backend is usable.
+func (cfg DialConfig) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if cfg.ConnectTimeout > 0 {
+		return context.WithTimeout(ctx, cfg.ConnectTimeout)
+	}
+	return context.WithCancel(ctx)
+}
+
+func connect(ctx context.Context, cfg DialConfig, dial DialFunc) (*pgconn.PgConn, error) {
+	pc, err := ParseDSN(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if dial != nil {
+		pc.DialFunc = pgconn.DialFunc(dial)
+	}
+	return pgconn.ConnectConfig(ctx, pc)
 }
 
 // closeNow ends a connection without waiting for the server.
@@ -137,22 +163,24 @@ func ParseDSN(cfg DialConfig) (*pgconn.Config, error) {
 	// What stands here would be the value that DISCARD ALL restores, for every
 	// tenant; PGOPTIONS, PGAPPNAME and PGTZ of our own environment end up here.
 	pc.RuntimeParams = map[string]string{}
-	pc.Fallbacks = withoutPlaintext(pc)
+	withoutPlaintext(pc)
 	pc.OnNotice = nil
 	return pc, nil
 }
 
-// withoutPlaintext drops the fallbacks that would repeat a TLS attempt without
-// TLS. On loopback and Unix sockets there is no network to protect from.
-func withoutPlaintext(pc *pgconn.Config) []*pgconn.FallbackConfig {
+// withoutPlaintext drops the attempts without TLS at a host that is also tried
+// with TLS (sslmode prefer and allow): whoever stands between could choose. On
+// loopback and Unix sockets there is no network to protect from.
+func withoutPlaintext(pc *pgconn.Config) {
+	attempts := append([]*pgconn.FallbackConfig{{Host: pc.Host, Port: pc.Port, TLSConfig: pc.TLSConfig}}, pc.Fallbacks...)
 	var kept []*pgconn.FallbackConfig
-	for _, f := range pc.Fallbacks {
-		if f.TLSConfig == nil && hasTLS(pc, f.Host, f.Port) && !local(f.Host) {
-			continue
+	for _, a := range attempts {
+		if a.TLSConfig != nil || local(a.Host) || !hasTLS(pc, a.Host, a.Port) {
+			kept = append(kept, a)
 		}
-		kept = append(kept, f)
 	}
-	return kept
+	pc.Host, pc.Port, pc.TLSConfig = kept[0].Host, kept[0].Port, kept[0].TLSConfig
+	pc.Fallbacks = kept[1:]
 }
 
 func hasTLS(pc *pgconn.Config, host string, port uint16) bool {

@@ -22,6 +22,8 @@ type clientStream struct {
 	scan wire.Scanner
 	drop bool // the rest of the current message is swallowed: it was refused
 	long *longStatement
+
+	postponed bool // the next message waits for the end of a cancel
 }
 
 // FromClient takes what the client sent and returns how much of it was consumed.
@@ -37,18 +39,21 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			if take == 0 {
 				break
 			}
-			effects, err := l.clientBody(p[i : i+take])
-			if err != nil {
+			if err := l.clientBody(p[i : i+take]); err != nil {
 				return i, err // the last piece is withheld
 			}
 			i += take
 			if l.client.drop {
 				run = i
 			}
-			if l.undo(&effects) {
-				l.undone.closed = true
-			}
 			continue
+		}
+		if l.undone.any() && l.owed.settled() {
+			out.toServer(p[run:i])
+			run = i
+			if err := l.reenter(out); err != nil {
+				return i, err
+			}
 		}
 		m, ok := l.client.scan.Next(p[i:])
 		if !ok || l.Holding() {
@@ -58,8 +63,12 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			out.toServer(p[run:i])
 			return i, err
 		}
+		if l.owed.lost() && !harmless(m.Type) {
+			return i, errAdrift
+		}
 		step, effects := l.classify(m, &out.judge)
-		if step == await {
+		l.client.postponed = l.cancelling && m.Type == 'E' && l.undoes(&effects)
+		if step == await || l.client.postponed {
 			break
 		}
 		if step != forward {
@@ -69,7 +78,7 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		switch step {
 		case forward:
 			l.client.drop = false
-			if l.forwarded(m, effects) && !l.cancelling {
+			if l.forwarded(m, &effects) {
 				out.toServer(p[run:i])
 				run = i
 				if err := l.inject(out, enterName, l.undone.settings, false); err != nil {
@@ -119,21 +128,32 @@ func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 	return forward, Effects{}
 }
 
+// harmless says that a message runs nothing.
+func harmless(typ byte) bool {
+	switch typ {
+	case 'S', 'H', 'X', 'd', 'c', 'f':
+		return true
+	}
+	return false
+}
+
 // forwarded records a message that passes, and says whether the context must be
 // sent right behind it.
-func (l *Lease) forwarded(m wire.Frame, effects Effects) bool {
+func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 	l.owed.sent(m.Type, 0)
-	if m.Type == 'Q' || m.Type == 'S' {
-		l.undone.closed = true
-	}
-	if m.Type == 'P' || !l.undo(&effects) {
-		return false // a Parse does nothing before it is executed
-	}
-	if m.Type == 'Q' {
+	switch m.Type {
+	case 'Q':
 		l.undone.closed = true // its ReadyForQuery is awaited
-		return false
+		l.undo(effects, true)
+	case 'S':
+		l.undone.closed = true
+	case 'P', 'B', 'D', 'C':
+		l.undone.closed = false
+	case 'E':
+		l.undone.closed = false
+		return l.undo(effects, false)
 	}
-	return true
+	return false
 }
 
 // refuse puts a statement that PostgreSQL itself refuses in the place of the
@@ -163,16 +183,15 @@ func (l *Lease) refuse(m wire.Frame, out *Out) error {
 func (l *Lease) denied(d Denial) { l.denials = append(l.denials, d) }
 
 // clientBody takes a further piece of a message that is passing in parts. For a
-// long statement it is judged before it passes; the effects are those of a
-// simple Query that is complete now.
-func (l *Lease) clientBody(piece []byte) (Effects, error) {
+// long statement it is judged before it passes.
+func (l *Lease) clientBody(piece []byte) error {
 	long := l.client.long
 	if long == nil {
-		return Effects{}, nil
+		return nil
 	}
 	long.feed(piece)
 	if l.client.scan.Inside() {
-		return Effects{}, nil
+		return nil
 	}
 	l.client.long = nil
 	return l.judged(long)

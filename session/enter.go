@@ -16,18 +16,20 @@ import (
 // Entry is what a session of one client is entered with: the context that its
 // token earns and the settings of its startup packet. It is immutable.
 type Entry struct {
+	Session uint64 // of the client, for logs
+
 	names    []string // of the context's settings, shared by all entries
 	values   []string // their values: one for each name, always
 	settings []wire.Param
 }
 
 // NewEntry derives the entry of a verified identity.
-func (s *ContextSpec) NewEntry(id auth.Identity, settings []wire.Param) (*Entry, error) {
+func (s *ContextSpec) NewEntry(session uint64, id auth.Identity, settings []wire.Param) (*Entry, error) {
 	values, err := s.values(id)
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{names: s.Names(), values: values, settings: settings}, nil
+	return &Entry{Session: session, names: s.Names(), values: values, settings: settings}, nil
 }
 
 // Tenant is the tenant that the entry belongs to.

@@ -18,6 +18,8 @@
 package session
 
 import (
+	"strings"
+
 	"github.com/tenantgate/tenantgate/wire"
 )
 
@@ -26,10 +28,10 @@ type Terms struct {
 	Guard           *Guard
 	StatementBuffer int // bytes of a statement that are held until it is judged
 	// Refusal builds the whole ErrorResponse for a refused statement.
-	Refusal func(Denial) []byte
+	Refusal func(*Entry, Denial) []byte
 	// Noted is told of statements that a guard rule in mode log would have
 	// refused; may be nil.
-	Noted func(Rule)
+	Noted func(*Entry, Rule)
 }
 
 // Denial says why a message of a client was refused.
@@ -54,6 +56,7 @@ type Lease struct {
 	confirmed  bool   // the last entering was answered with the right values
 	began      bool   // the context was confirmed once: the client is welcome
 	undone     undone // what is to be entered again
+	fragile    bool   // the transaction at hand may take the context back, see reenter
 	statements resetters
 	denials    []Denial // one for each refused entry in owed, in order
 	leaving    bool     // the client sent Terminate
@@ -101,6 +104,7 @@ func (o *Out) toClient(p []byte) {
 // else. The client's bytes are not taken until Entered.
 func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 	*l = Lease{terms: terms, entry: entry, own: entry.value, backend: b}
+	l.statements.context.add([]byte(strings.ToLower(entry.names[0])))
 	l.owed.status = 'I'
 	return l.inject(out, "", entry.settings, true)
 }
@@ -141,13 +145,17 @@ func (l *Lease) Holding() bool {
 	if l.owed.ours > 0 || l.owed.full() || l.leaving {
 		return true
 	}
-	if !l.undone.any() || !l.undone.closed || l.owed.doubtful {
+	if l.client.postponed && l.cancelling {
+		return true
+	}
+	if !l.undone.any() || !l.undone.closed {
 		return false
 	}
 	// A statement undid the context, and a Query or Sync has closed the cycle that
-	// holds it: its end is awaited, unless it is itself waiting for COPY data.
-	if l.owed.n > 0 {
-		return !l.owed.awaitsData()
+	// holds it: its end is awaited, unless it is itself waiting for COPY data or
+	// for another Sync.
+	if l.owed.waiting() {
+		return !l.owed.wantsData() && !l.owed.lost()
 	}
 	return l.cancelling && l.owed.status != 'E'
 }
@@ -160,20 +168,21 @@ func (l *Lease) Cancelling(inFlight bool, out *Out) error {
 	return l.reenter(out)
 }
 
-// Cancellable says that PostgreSQL is running a statement of the client.
-func (l *Lease) Cancellable() bool { return l.owed.n > 0 && !l.owed.front().is(injected) }
+// Cancellable says that PostgreSQL is running statements of the client and none
+// of the proxy's own.
+func (l *Lease) Cancellable() bool { return l.owed.waiting() && l.owed.ours == 0 }
 
 // Leaving says that the client has sent Terminate.
 func (l *Lease) Leaving() bool { return l.leaving }
 
 // Busy says that the backend owes an answer, so that a cancel makes sense.
-func (l *Lease) Busy() bool { return l.owed.n > 0 }
+func (l *Lease) Busy() bool { return l.owed.waiting() }
 
 // Idle says that the backend owes nothing and that nothing is half relayed, so
 // that the session may be ended here as between two statements. What the client
 // has sent of its next message does not matter: none of it was forwarded.
 func (l *Lease) Idle() bool {
-	return l.began && l.owed.quiet() && !l.client.scan.Inside() && l.server.atBoundary()
+	return l.began && l.owed.settled() && !l.client.scan.Inside() && l.server.atBoundary()
 }
 
 // Copying says that the backend waits for COPY data of the client.
@@ -185,36 +194,51 @@ func (l *Lease) Status() byte { return l.owed.status }
 // Farewell says that a FATAL of the backend has passed to the client.
 func (l *Lease) Farewell() bool { return l.farewell }
 
-// AtBoundary says that the stream to the client stands between two messages.
-func (l *Lease) AtBoundary() bool { return l.server.atBoundary() }
+// AtBoundary says that the stream to the client stands between two messages,
+// whatever the backend has sent of the next one.
+func (l *Lease) AtBoundary() bool { return !l.server.scan.Inside() || l.server.hide }
 
 // Poolable says that the backend owes nothing, is not in a transaction, and that
 // no frame is half relayed in either direction; the caller adds that no cancel
 // is in flight. Everything else is closed.
 func (l *Lease) Poolable() bool {
-	return l.began && l.owed.idle() && (!l.client.scan.Inside() || l.client.drop) && l.server.atBoundary()
+	return l.began && l.owed.idle() && !l.halfForwarded() && l.server.atBoundary()
 }
+
+// halfForwarded says that the backend has a part of a message of the client and
+// waits for the rest of it: nothing may come in between.
+func (l *Lease) halfForwarded() bool { return l.client.scan.Inside() && !l.client.drop }
 
 // undone remembers what statements of the client undid and must be entered again.
 type undone struct {
 	settings []wire.Param
 	context  bool
-	closed   bool // a Query or Sync was sent since, so that a ReadyForQuery will come
+	closed   bool // a Query or Sync was the last that was sent: a ReadyForQuery will come
+	query    bool // a Query undid some of it, which may have ended one transaction and begun another
 }
 
 func (u *undone) any() bool { return u.context || len(u.settings) > 0 }
 
-// undo notes the effects of a statement that was just sent.
-func (l *Lease) undo(f *Effects) bool {
+// undoes says whether a statement with these effects undoes the context or a
+// setting of the startup packet. While the context is fragile any statement may
+// be the one that goes back behind where it was entered.
+func (l *Lease) undoes(f *Effects) bool {
 	if !f.Any() {
-		return false
+		return l.fragile
 	}
 	settings, context := l.entry.undone(f)
-	if len(settings) == 0 && !context {
+	return len(settings) > 0 || context || l.fragile
+}
+
+// undo notes the effects of a statement that was just sent, in a Query or by an
+// Execute.
+func (l *Lease) undo(f *Effects, query bool) bool {
+	if !l.undoes(f) {
 		return false
 	}
+	settings, _ := l.entry.undone(f)
 	l.undone.context = true
-	l.undone.closed = false
+	l.undone.query = l.undone.query || query
 	for _, s := range settings {
 		l.undone.add(s)
 	}
@@ -232,10 +256,26 @@ func (u *undone) add(s wire.Param) {
 }
 
 // reenter enters the context again once everything before it is answered: called
-// after each ReadyForQuery. In a failed transaction nothing can be set; its end
-// restores what held before it, and then this runs again.
+// after each ReadyForQuery, when a cancel is over, and before each message of the
+// client. In a failed transaction nothing can be set; when it has ended this runs
+// again.
+//
+// What is entered inside of a transaction goes with it when it is rolled back.
+// That restores the context as long as the transaction began with it; but one
+// Query can undo the context, commit, and begin the next transaction. So behind
+// such a Query the context is entered again after every statement and at last
+// behind the transaction's end.
 func (l *Lease) reenter(out *Out) error {
-	if !l.undone.any() || !l.began || l.cancelling || !l.owed.quiet() || l.owed.status == 'E' {
+	if !l.undone.any() && !l.fragile || !l.began || !l.owed.settled() || l.halfForwarded() {
+		return nil
+	}
+	if l.owed.status == 'I' {
+		l.undone.context = true
+		l.fragile = false
+	} else {
+		l.fragile = l.fragile || l.undone.query
+	}
+	if l.cancelling || l.owed.status == 'E' || !l.undone.any() {
 		return nil
 	}
 	settings := l.undone.settings

@@ -12,11 +12,11 @@ import (
 // not apply to ("Row Security Policies" and "Predefined Roles" in the PostgreSQL
 // documentation). Each row is one reason.
 const roleQuery = `
-select 'is a superuser' from pg_catalog.pg_roles where rolname = current_user and rolsuper
+select current_user, 'is a superuser' from pg_catalog.pg_roles where rolname = current_user and rolsuper
 union all
-select 'has BYPASSRLS' from pg_catalog.pg_roles where rolname = current_user and rolbypassrls
+select current_user, 'has BYPASSRLS' from pg_catalog.pg_roles where rolname = current_user and rolbypassrls
 union all
-select 'is a member of ' || pg_catalog.quote_ident(r.rolname) ||
+select current_user, 'is a member of ' || pg_catalog.quote_ident(r.rolname) ||
        case when r.rolsuper then ', a superuser' when r.rolbypassrls then ', which has BYPASSRLS' else '' end
 from pg_catalog.pg_roles r
 where r.rolname <> current_user
@@ -25,7 +25,7 @@ where r.rolname <> current_user
   and (r.rolsuper or r.rolbypassrls or r.rolname in ('pg_read_all_data', 'pg_write_all_data',
        'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_maintain'))
 union all
-(select 'owns ' || case when c.relowner = u.oid then '' else '(through ' || pg_catalog.quote_ident(o.rolname) || ') ' end ||
+(select current_user, 'owns ' || case when c.relowner = u.oid then '' else '(through ' || pg_catalog.quote_ident(o.rolname) || ') ' end ||
         'the table ' || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) || ', which has row security'
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -50,11 +50,11 @@ func examineRole(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec 
 	}
 	var reasons []string
 	for _, row := range results[0].Rows {
-		reasons = append(reasons, string(row[0]))
+		reasons = append(reasons, string(row[1]))
 	}
 	if len(reasons) > 0 {
-		return fmt.Errorf("%w: it %s; use a role of its own that owns nothing (CREATE ROLE app_user LOGIN NOSUPERUSER NOBYPASSRLS), "+
-			"or set allow_unsafe_role: true to run without isolation", ErrUnsafeRole, strings.Join(reasons, ", it "))
+		return fmt.Errorf("%w: %s %s; use a role of its own that owns nothing (CREATE ROLE app_user LOGIN NOSUPERUSER NOBYPASSRLS), "+
+			"or set allow_unsafe_role: true to run without isolation", ErrUnsafeRole, results[0].Rows[0][0], strings.Join(reasons, ", it "))
 	}
 	return nil
 }
@@ -71,4 +71,27 @@ func examineDefault(ctx context.Context, conn *pgconn.PgConn, spec *ContextSpec)
 			"take it away with ALTER ROLE … RESET %[1]s, ALTER DATABASE … RESET %[1]s or in postgresql.conf", spec.TenantSetting)
 	}
 	return nil
+}
+
+// forgeableQuery finds the settings that policies read by a literal name.
+const forgeableQuery = `
+select distinct pg_catalog.lower(m[1])
+from pg_catalog.pg_policies p,
+     pg_catalog.regexp_matches(pg_catalog.concat(p.qual, ' ', p.with_check), 'current_setting\(''([^'']+\.[^'']+)''', 'g') m
+order by 1`
+
+// forgeable names the settings that policies decide by and that the context does
+// not enter: every client can set them to what it likes.
+func forgeable(ctx context.Context, conn *pgconn.PgConn, spec *ContextSpec) ([]string, error) {
+	results, err := conn.Exec(ctx, forgeableQuery).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("read the policies: %w", err)
+	}
+	var names []string
+	for _, row := range results[0].Rows {
+		if name := string(row[0]); !Reserved(name, spec) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }

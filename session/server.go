@@ -57,6 +57,7 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 		}
 		if err := wire.CheckServer(m.Type, m.Length); err != nil {
 			out.toClient(p[run:i])
+			l.server.tail = len(p) - i
 			return i, err
 		}
 		if !m.Whole() && l.gathers(m) {
@@ -64,6 +65,8 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 		}
 		passes, instead, err := l.answer(m)
 		if err != nil {
+			out.toClient(p[run:i])
+			l.server.tail = len(p) - i
 			return i, err
 		}
 		if !passes {
@@ -76,6 +79,7 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 			run = i
 		}
 		if m.Type == 'Z' {
+			l.statements.settle(&l.owed)
 			if err := l.reenter(out); err != nil {
 				return i, err
 			}
@@ -112,7 +116,7 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 		return false, nil, l.entering(m, failure)
 	}
 	if owner.is(refused) && m.Type == 'E' && !failure.fatal {
-		instead = l.terms.Refusal(l.denials[0])
+		instead = l.terms.Refusal(l.entry, l.denials[0])
 	}
 	l.settle()
 	switch m.Type {

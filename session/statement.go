@@ -27,10 +27,33 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 	}
 	l.note(v)
 	if m.Type == 'P' {
-		l.statements.parsed(string(name), v.Effects)
+		l.parsed(name, v.Effects, runsPrepared(sql))
 		return forward, Effects{}
 	}
+	if !l.statements.none() && !v.Effects.Any() && runsPrepared(sql) {
+		return forward, l.statements.context
+	}
 	return forward, v.Effects
+}
+
+// runsPrepared says whether a statement string may hold an EXECUTE, which runs
+// what was prepared by a Parse too. It is asked of texts whose key words are all
+// there; that it is true of some that hold none costs an entering too many.
+func runsPrepared(sql []byte) bool {
+	const word = "execute"
+	for _, x := range [...]byte{'x', 'X'} { // its rarest letter
+		for rest := sql; ; {
+			i := bytes.IndexByte(rest, x)
+			if i < 0 {
+				break
+			}
+			if at := len(sql) - len(rest) + i - 1; at >= 0 && at+len(word) <= len(sql) && bytes.EqualFold(sql[at:at+len(word)], []byte(word)) {
+				return true
+			}
+			rest = rest[i+1:]
+		}
+	}
+	return false
 }
 
 func (l *Lease) text(m wire.Frame) (name, sql []byte, ok bool) {
@@ -53,7 +76,7 @@ func (l *Lease) conforming() bool { return !l.backend.escapes }
 
 func (l *Lease) note(v Verdict) {
 	if v.Rule != "" && l.terms.Noted != nil {
-		l.terms.Noted(v.Rule)
+		l.terms.Noted(l.entry, v.Rule)
 	}
 }
 
@@ -102,16 +125,20 @@ func (s *longStatement) keep(p []byte) []byte {
 	return append(s.name, p...)
 }
 
-// judged ends a long statement.
-func (l *Lease) judged(s *longStatement) (Effects, error) {
+// judged ends a long statement. Whether it holds an EXECUTE was not looked at.
+func (l *Lease) judged(s *longStatement) error {
 	v := s.judge.End()
 	if v.Rule != "" && v.Mode == GuardEnforce {
-		return Effects{}, &LongStatementError{Rule: v.Rule}
+		return &LongStatementError{Rule: v.Rule}
 	}
 	l.note(v)
 	if s.typ == 'P' {
-		l.statements.parsed(string(s.name), v.Effects)
-		return Effects{}, nil
+		l.parsed(s.name, v.Effects, true)
+		return nil
 	}
-	return v.Effects, nil
+	if !l.statements.none() && !v.Effects.Any() {
+		v.Effects = l.statements.context
+	}
+	l.undo(&v.Effects, true)
+	return nil
 }

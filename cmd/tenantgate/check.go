@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/tenantgate/tenantgate/proxy"
 	"github.com/tenantgate/tenantgate/session"
 )
 
@@ -18,6 +16,7 @@ import (
 type checked struct {
 	item string // a key path
 	err  error  // nil: ok
+	warn string // what is no error and yet should be known
 }
 
 // runCheck prints the effective configuration with secrets redacted, then one
@@ -52,6 +51,9 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 			continue
 		}
 		fmt.Fprintf(stdout, "ok   %s\n", c.item)
+		if c.warn != "" {
+			fmt.Fprintf(stdout, "WARN %s: %s\n", c.item, c.warn)
+		}
 	}
 	fmt.Fprintln(stdout, "\nnote:", unsealed)
 	return code
@@ -61,7 +63,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 func (l *loaded) examine(ctx context.Context) []checked {
 	items := l.examineDatabases(ctx)
 	if l.file.Auth.JWKS.URL != "" {
-		items = append([]checked{{"auth.jwks.url", l.verifier.Fetch(ctx)}}, items...)
+		items = append([]checked{{item: "auth.jwks.url", err: l.verifier.Fetch(ctx)}}, items...)
 	}
 	return items
 }
@@ -74,13 +76,23 @@ func (l *loaded) examineDatabases(ctx context.Context) []checked {
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
-			err := proxy.Examine(ctx, name, l.server.Databases[name], l.server.Context)
-			if parsed, bad := l.file.Databases[name].DSN.parse(); bad == nil && errors.Is(err, session.ErrUnsafeRole) {
-				err = fmt.Errorf("%w (the role is %s)", err, parsed.User)
+			forgeable, err := session.Examine(ctx, l.server.Databases[name].DialConfig, l.server.Context)
+			if err != nil {
+				err = fmt.Errorf("databases.%s: %w", name, err)
 			}
-			items[i] = checked{"databases." + name, err}
+			items[i] = checked{"databases." + name, err, warnForgeable(forgeable)}
 		})
 	}
 	all.Wait()
 	return items
+}
+
+// warnForgeable words what it means that policies decide by settings which the
+// context does not enter.
+func warnForgeable(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "policies read " + strings.Join(names, ", ") + ", which tenantgate does not set: every client can set it to what it likes; " +
+		"list it in context.settings"
 }

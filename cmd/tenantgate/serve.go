@@ -152,6 +152,8 @@ func (l *loaded) refuseUnsafe() error {
 			unsafe = append(unsafe, db.err)
 		case db.err != nil:
 			l.server.Log.Warn("a database does not answer as it should, its clients will be refused", "error", db.err)
+		case db.warn != "":
+			l.server.Log.Warn(db.warn, "key", db.item)
 		}
 	}
 	return errors.Join(unsafe...)
