@@ -10,5 +10,5 @@
 // What is missing is a failure, not a skip.
 //
 // TENANTGATE_BIN names a binary to test instead of building one, and the flag
-// -load sets how long the two-tenant load runs.
+// -load sets how long the two-tenant load runs (-load-seed what its clients do).
 package integration

@@ -17,6 +17,9 @@ import (
 // loadTime is how long the two-tenant load runs in all; -short cuts it.
 var loadTime = flag.Duration("load", 60*time.Second, "how long the two-tenant load runs")
 
+// loadSeed chooses what the clients of the load do, and where they vanish.
+var loadSeed = flag.Uint64("load-seed", 1, "seed of the two-tenant load")
+
 // TestMain runs the package and then ends every process and directory that the
 // harness made.
 func TestMain(m *testing.M) {

@@ -50,7 +50,7 @@ func (l *load) fail(format string, args ...any) {
 
 // client runs sessions one after the other until the time is over.
 func (l *load) client(number int) {
-	rng := rand.New(rand.NewPCG(uint64(number), 20261122))
+	rng := rand.New(rand.NewPCG(uint64(number), *loadSeed))
 	for n := 0; time.Now().Before(l.deadline); n++ {
 		c := &loadClient{load: l, rng: rng, name: fmt.Sprintf("n%d.%d", number, n), check: loadCheck{x: tenants[rng.IntN(2)]}}
 		if err := c.session(); err != nil {
