@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tenantgate/tenantgate/session"
+	"github.com/tenantgate/tenantgate/wire"
 )
 
 // backendMode is what a backend's bytes are given to.
@@ -134,6 +135,7 @@ func (b *backend) gone() {
 // flight any more, its reset begins.
 func (b *backend) release() {
 	b.client = nil
+	b.sock.in = nil // the lease has consumed everything, or it would not be clean
 	if b.tainted {
 		b.discard(session.ReasonUnclean, errSlowCancel)
 		return
@@ -205,7 +207,7 @@ func (b *backend) discard(why session.Reason, cause error) {
 	}
 	l := b.sock.loop
 	if !b.busy {
-		b.sock.send([]byte{'X', 0, 0, 0, 4})
+		b.sock.send(wire.AppendTerminate(nil))
 		l.close(b.sock)
 		b.db.closed(b)
 		return
@@ -216,7 +218,7 @@ func (b *backend) discard(why session.Reason, cause error) {
 	b.db.server.cancelling.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()
-		if err := b.be.Cancel(ctx); err != nil {
+		if _, err := b.be.Cancel(ctx); err != nil {
 			b.db.server.log().Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
 		}
 		b.db.closed(b)
@@ -248,6 +250,7 @@ func (b *backend) deadline(int64) {
 		}
 	case backendTesting:
 		b.db.metrics.reset(resultTimeout)
+		b.busy = true // DISCARD ALL may still be running
 		b.discard(session.ReasonResetTimeout, nil)
 	case backendPausing:
 		b.discard(session.ReasonUnclean, errSlowCancel)

@@ -2,8 +2,12 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/subtle"
+	"encoding/binary"
 	"sync"
+
+	"github.com/tenantgate/tenantgate/wire"
 )
 
 // cancels knows which client a cancel key belongs to. Keys are the proxy's own:
@@ -69,7 +73,7 @@ func (r *cancels) request(pid uint32, key []byte) {
 		return
 	}
 	target := make(chan *backend, 1)
-	c.loop.post(func() {
+	asked := c.loop.post(func() {
 		b := c.backend
 		if b == nil || !c.lease.Cancellable() {
 			target <- nil
@@ -78,6 +82,9 @@ func (r *cancels) request(pid uint32, key []byte) {
 		b.cancelling(1)
 		target <- b
 	})
+	if !asked {
+		return
+	}
 	b := <-target
 	if b == nil {
 		r.server.metrics.cancel(resultIdle)
@@ -85,7 +92,7 @@ func (r *cancels) request(pid uint32, key []byte) {
 	}
 	ctx, stop := context.WithTimeout(context.Background(), c.db.timeouts().CancelWait)
 	defer stop()
-	err := b.be.Cancel(ctx)
+	doubtful, err := b.be.Cancel(ctx)
 	result := resultOK
 	if err != nil {
 		result = resultFailed
@@ -93,9 +100,29 @@ func (r *cancels) request(pid uint32, key []byte) {
 	}
 	r.server.metrics.cancel(result)
 	over := make(chan struct{})
-	b.onLoop(func() {
-		b.cancelled(ctx.Err() != nil)
+	told := b.onLoop(func() {
+		b.cancelled(doubtful)
 		close(over)
 	})
-	<-over
+	if told {
+		<-over
+	}
+}
+
+// newKey gives the client its cancel key: 4 random bytes in protocol 3.0, 32
+// from 3.2 on ("BackendKeyData" in "Message Formats").
+func (c *client) newKey() {
+	n := 4
+	if c.protocol >= wire.Version32 {
+		n = 32
+	}
+	c.key = make([]byte, n)
+	_, _ = rand.Read(c.key) // never fails: crypto/rand
+}
+
+// randomPID is a positive number that stands where PostgreSQL has a process id.
+func randomPID() uint32 {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	return binary.BigEndian.Uint32(b[:])&0x7fffffff | 1
 }

@@ -1,14 +1,10 @@
 package proxy
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/tenantgate/tenantgate/auth"
 	"github.com/tenantgate/tenantgate/session"
@@ -74,8 +70,6 @@ func (c *client) join() {
 	c.timer.owner = c
 	c.active, c.since = l.now, clock()
 	if err := l.attach(c.sock, wantHangup); err != nil {
-		closeFD(c.sock.fd)
-		c.sock.closed = true
 		c.over(endInternal, err)
 		return
 	}
@@ -128,7 +122,7 @@ func (c *client) failed(why session.Reason, cause error) {
 	if !ok {
 		r = endInternal
 	}
-	c.end(&refusal{reason: r, cause: cause})
+	c.end(&refusal{reason: r, cause: cause, about: c.db.name})
 }
 
 // welcome ends the login: the parameters in force on this backend now, the
@@ -191,9 +185,7 @@ func (c *client) take(p []byte) {
 	}
 	if c.lease.Leaving() && !c.goodbye {
 		c.goodbye = true
-		c.finishBy = c.loop.now + int64(c.db.timeouts().ServerReset)
 		c.sock.in = nil
-		c.arm()
 	}
 	c.step()
 }
@@ -328,122 +320,26 @@ func (c *client) drained() {
 }
 
 // hungUp is called when the client has gone while nothing was read from it.
-func (c *client) hungUp() { c.gone() }
+func (c *client) hungUp() {
+	if c.lease != nil && c.lease.Entering() {
+		c.sock.park() // its last bytes are read in a moment
+		return
+	}
+	c.gone()
+}
 
 // gone ends the session of a client that has closed or lost its connection.
 func (c *client) gone() {
-	if c.goodbye {
-		c.loop.close(c.sock) // outstanding answers have nowhere to go, but are awaited
+	if c.goodbye && !c.ended {
+		// Outstanding answers have nowhere to go, but are awaited for a while:
+		// PostgreSQL, too, runs what came before Terminate.
+		c.loop.close(c.sock)
+		c.finishBy = c.loop.now + int64(c.db.timeouts().ServerReset)
+		c.arm()
+		c.flowControl()
 		return
 	}
 	c.end(&refusal{reason: endClientGone})
-}
-
-// end ends the session: the client is told why, and its backend is reset or
-// closed. It may be called at any time and more than once.
-func (c *client) end(r *refusal) {
-	if c.ended {
-		return
-	}
-	whole := c.lease == nil || c.lease.AtBoundary()
-	c.letGo(r)
-	c.over(r.reason, r.cause)
-	c.loop.timers.set(&c.timer, 0)
-	if c.sock.closed {
-		return
-	}
-	msg := r.message()
-	if r.reason == endClientGone || c.sock.ended || msg == nil && len(c.sock.out) == 0 {
-		c.loop.close(c.sock)
-		return
-	}
-	if whole {
-		c.sock.send(msg)
-	}
-	c.linger()
-}
-
-// letGo gives the backend back, or the place in the queue.
-func (c *client) letGo(r *refusal) {
-	b := c.backend
-	if b == nil {
-		c.db.leave(c)
-		return
-	}
-	c.server.cancels.forget(c)
-	lease := c.lease
-	c.backend = nil
-	clean := lease.Poolable() && len(b.sock.in) == 0 && len(b.sock.out) == 0 && !b.sock.ended
-	if clean && r.reason != endDesync {
-		b.release()
-		return
-	}
-	b.busy = lease.Busy() && !b.sock.ended
-	b.discard(discardReason(r.reason), r.cause)
-}
-
-// discardReason says why a backend is closed behind a session that ended.
-func discardReason(r reason) session.Reason {
-	switch r {
-	case endServerGone:
-		return session.ReasonServerGone
-	case endEnter:
-		return session.ReasonEnter
-	case endDesync, endEncoding:
-		return session.ReasonDesync
-	case endGuard:
-		return session.ReasonRefused
-	}
-	return session.ReasonUnclean
-}
-
-// over counts and logs the end of a session, once.
-func (c *client) over(why reason, cause error) {
-	c.ended = true
-	c.server.left(c)
-	if c.welcomed {
-		c.db.metrics.ended(why)
-	} else {
-		c.server.metrics.login(why)
-	}
-	level := (&refusal{reason: why}).level()
-	var enter *session.EnterError
-	if errors.As(cause, &enter) && !c.welcomed && !enter.Fatal {
-		level = slog.LevelInfo // a startup parameter that PostgreSQL does not like
-	}
-	c.server.logEnd(level, c, why, cause)
-}
-
-// lingerTime is how long a client that was told to go may take to read it.
-const lingerTime = time.Second
-
-// linger waits for the client to close: a connection that is closed with bytes
-// unread resets it, and the reset can overtake the reason.
-func (c *client) linger() {
-	c.closing = true
-	if len(c.sock.out) == 0 {
-		c.sock.shutdown()
-	}
-	c.sock.in = nil
-	c.sock.reading(true)
-	c.loop.timers.set(&c.timer, c.loop.now+int64(lingerTime))
-	if c.sock.more {
-		c.loop.resume(c.sock)
-	}
-}
-
-func (c *client) discardInput() {
-	for {
-		_, err := c.sock.receive(c.loop.buf)
-		if errors.Is(err, errEmpty) {
-			return
-		}
-		if err != nil {
-			c.loop.timers.set(&c.timer, 0)
-			c.loop.close(c.sock)
-			return
-		}
-	}
 }
 
 // state is what SHOW CLIENTS and the metrics call what the client is doing.
@@ -459,22 +355,4 @@ func (c *client) state() clientState {
 		return clientActive
 	}
 	return clientIdle
-}
-
-// newKey gives the client its cancel key: 4 random bytes in protocol 3.0, 32
-// from 3.2 on ("BackendKeyData" in "Message Formats").
-func (c *client) newKey() {
-	n := 4
-	if c.protocol >= wire.Version32 {
-		n = 32
-	}
-	c.key = make([]byte, n)
-	_, _ = rand.Read(c.key) // never fails: crypto/rand
-}
-
-// randomPID is a positive number that stands where PostgreSQL has a process id.
-func randomPID() uint32 {
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand
-	return binary.BigEndian.Uint32(b[:])&0x7fffffff | 1
 }

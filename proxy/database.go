@@ -26,6 +26,8 @@ type database struct {
 	open  map[*session.Server]struct{} // every place taken, for metrics and shutdown
 	cause error                        // why the last attempt to open a backend failed
 
+	complained time.Time // when that was last logged
+
 	probe    sync.Mutex // guards the answer that readyz gave last
 	probed   time.Time
 	probeErr error
@@ -133,6 +135,7 @@ func (d *database) carryOut(a session.Action, cause error) {
 
 // dial opens a backend into slot.
 func (d *database) dial(slot *session.Server) {
+	begun := time.Now() // before the configuration: a change of it after this is newer
 	cfg := d.config.Load()
 	be, err := session.Dial(d.server.dialing, cfg.DialConfig, d.spec, dialBackend)
 	if err != nil {
@@ -140,6 +143,7 @@ func (d *database) dial(slot *session.Server) {
 		d.dialFailed(slot, err)
 		return
 	}
+	be.Created = begun
 	b := &backend{db: d, be: be, slot: slot}
 	fd, tlsConn, raw, err := takeOver(be.Conn)
 	if err != nil {
@@ -153,7 +157,6 @@ func (d *database) dial(slot *session.Server) {
 	b.home = l
 	l.post(func() {
 		if err := l.attach(b.sock, wantRead); err != nil {
-			closeFD(fd)
 			d.dialFailed(slot, err)
 			return
 		}
@@ -162,11 +165,25 @@ func (d *database) dial(slot *session.Server) {
 	})
 }
 
-// dialFailed logs once in a while and lets the pool decide who is told.
-func (d *database) dialFailed(slot *session.Server, err error) {
-	if d.server.dialing.Err() == nil {
+// complaintPause is how often a database that cannot be reached is logged.
+const complaintPause = 10 * time.Second
+
+// complain logs that a backend cannot be opened, once in a while.
+func (d *database) complain(err error) {
+	d.mu.Lock()
+	quiet := d.server.dialing.Err() != nil || time.Since(d.complained) < complaintPause
+	if !quiet {
+		d.complained = time.Now()
+	}
+	d.mu.Unlock()
+	if !quiet {
 		d.server.log().Error("backend cannot be reached", "database", d.name, "error", err)
 	}
+}
+
+// dialFailed lets the pool decide who is told.
+func (d *database) dialFailed(slot *session.Server, err error) {
+	d.complain(err)
 	why := session.ReasonUnreachable
 	if errors.Is(err, session.ErrUnsafeRole) {
 		why = session.ReasonUnsafeRole
@@ -194,7 +211,6 @@ func (b *backend) moveTo(c *client) {
 		b.home = c.loop
 		c.loop.post(func() {
 			if err := c.loop.attach(b.sock, wantRead); err != nil {
-				closeFD(b.sock.fd)
 				b.discard(session.ReasonServerGone, err)
 				c.lost()
 				return
@@ -206,11 +222,11 @@ func (b *backend) moveTo(c *client) {
 
 // onLoop runs f on the loop that owns the backend's socket. An idle backend
 // stays where it is until a grant moves it, and grants come one at a time.
-func (b *backend) onLoop(f func()) { b.home.post(f) }
+func (b *backend) onLoop(f func()) bool { return b.home.post(f) }
 
-// answers says whether a backend answered lately: one that is open and in step,
-// or else a connection that is opened for the question.
-func (d *database) answers(ctx context.Context) error {
+// reachable says whether PostgreSQL answered a connection that was opened for
+// the question, now or lately.
+func (d *database) reachable(ctx context.Context) error {
 	if d.name == "*" {
 		return nil
 	}
@@ -219,15 +235,10 @@ func (d *database) answers(ctx context.Context) error {
 	if time.Since(d.probed) < readyFresh {
 		return d.probeErr
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyFresh)
+	// Who asked may have gone by the time of the answer, which is for others too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyFresh)
 	defer cancel()
-	d.probeErr = reachable(ctx, *d.config.Load(), d.spec)
+	_, d.probeErr = session.Examine(ctx, d.config.Load().DialConfig, d.spec)
 	d.probed = time.Now()
 	return d.probeErr
-}
-
-// reachable opens a connection to the database and closes it again.
-func reachable(ctx context.Context, cfg Database, spec *session.ContextSpec) error {
-	_, err := session.Examine(ctx, cfg.DialConfig, spec)
-	return err
 }

@@ -23,7 +23,7 @@ func (c *client) arm() {
 			at(c.expires + int64(expiryGrace))
 		}
 	}
-	if c.goodbye {
+	if c.finishBy > 0 {
 		at(c.finishBy)
 	}
 	for _, limit := range []time.Duration{t.ClientIdle, t.IdleTransaction} {
@@ -78,7 +78,7 @@ func (c *client) overdue(now int64) reason {
 	quiet := !c.lease.Busy()
 	switch {
 	case c.goodbye:
-		if now >= c.finishBy {
+		if c.finishBy > 0 && now >= c.finishBy {
 			return endClientGone
 		}
 	case expired && (between || c.muted && (quiet || c.lease.Copying())):

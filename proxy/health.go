@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"html"
+	"net"
 	"net/http"
 	"sort"
 	"strings"
@@ -11,6 +13,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// serveHTTP serves metrics and health; nil without an address.
+func (s *Server) serveHTTP(address string) (*http.Server, error) {
+	if address == "" {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("http.address: %w", err)
+	}
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
+	go func() {
+		if err := web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.log().Error("http server ended", "error", err)
+		}
+	}()
+	return web, nil
+}
+
 // handler serves /metrics, /healthz, /readyz and a status page. None of it shows
 // a tenant, a token or a statement.
 func (s *Server) handler() http.Handler {
@@ -18,10 +38,28 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
 		Registry: s.metrics.registry, MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /{$}", s.statusPage)
 	return mux
+}
+
+// healthz says ok when every event loop takes its turns.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	alive := make(chan struct{}, len(s.loops))
+	for _, l := range s.loops {
+		l.post(func() { alive <- struct{}{} })
+	}
+	deadline := time.After(censusTime)
+	for range s.loops {
+		select {
+		case <-alive:
+		case <-deadline:
+			http.Error(w, "an event loop does not answer", http.StatusServiceUnavailable)
+			return
+		}
+	}
+	_, _ = fmt.Fprintln(w, "ok")
 }
 
 // readyFresh is how long the answer of a backend counts.
@@ -35,7 +73,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		faults = append(faults, "draining")
 	}
 	for _, d := range s.allDatabases() {
-		if err := d.answers(r.Context()); err != nil {
+		if err := d.reachable(r.Context()); err != nil {
 			faults = append(faults, d.name+": not reachable")
 		}
 	}

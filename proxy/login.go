@@ -1,17 +1,14 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tenantgate/tenantgate/auth"
 	"github.com/tenantgate/tenantgate/session"
@@ -33,6 +30,7 @@ type login struct {
 	accepted time.Time
 
 	encrypted bool
+	cancelled bool // it was a cancel request
 	asked     struct{ ssl, gss bool }
 	version   uint32
 	startup   session.Startup
@@ -80,69 +78,6 @@ func (g *login) steps() error {
 	return g.authorize()
 }
 
-// negotiate answers encryption requests until the startup packet is read. Each
-// may come once.
-func (g *login) negotiate() (wire.Packet, error) {
-	for {
-		packet, err := g.readPacket()
-		if err != nil {
-			return packet, err
-		}
-		switch packet.Kind() {
-		case wire.KindSSL:
-			if g.asked.ssl || g.encrypted && !g.direct() {
-				return packet, unsupportedVersion(packet.Code)
-			}
-			g.asked.ssl = true
-			if err := g.answerSSL(); err != nil {
-				return packet, err
-			}
-		case wire.KindGSSENC:
-			if g.asked.gss {
-				return packet, unsupportedVersion(packet.Code)
-			}
-			g.asked.gss = true
-			if _, err := g.conn.Write([]byte{'N'}); err != nil {
-				return packet, errNothing
-			}
-		case wire.KindCancel:
-			g.cancel(packet.Body)
-			return packet, errNothing
-		case wire.KindStartup:
-			return packet, nil
-		default:
-			return packet, unsupportedVersion(packet.Code)
-		}
-	}
-}
-
-// direct says that TLS began with the first byte, without an SSLRequest.
-func (g *login) direct() bool { return g.encrypted && !g.asked.ssl }
-
-func unsupportedVersion(code uint32) error {
-	return &refusal{reason: endProtocol, code: "0A000", text: fmt.Sprintf(
-		"unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", wire.Major(code), wire.Minor(code))}
-}
-
-// readPacket reads one packet of the startup phase and not a byte more. A TLS
-// record in the place of the very first one starts TLS directly.
-func (g *login) readPacket() (wire.Packet, error) {
-	var first [1]byte
-	if _, err := io.ReadFull(g.conn, first[:]); err != nil {
-		return wire.Packet{}, errNothing
-	}
-	const handshakeRecord = 0x16
-	if first[0] == handshakeRecord && !g.encrypted && !g.asked.ssl && !g.asked.gss {
-		g.raw.head = first[:]
-		if err := g.startTLS(true); err != nil {
-			return wire.Packet{}, err
-		}
-		return g.readPacket()
-	}
-	packet, err := wire.ReadPacket(io.MultiReader(bytes.NewReader(first[:]), g.conn))
-	return packet, g.readFault(err)
-}
-
 // readFault turns an error of reading into how the login ends.
 func (g *login) readFault(err error) error {
 	var v *wire.Violation
@@ -160,48 +95,6 @@ func (g *login) readFault(err error) error {
 	return errNothing
 }
 
-// answerSSL answers an SSLRequest. Bytes that came behind it were sent before
-// anything was encrypted and must never be taken for what is said inside TLS
-// (CVE-2021-23214 and its kin): such a client is dropped.
-func (g *login) answerSSL() error {
-	if unread(g.raw.Conn) > 0 {
-		return errNothing
-	}
-	answer := byte('S')
-	if g.encrypted || g.server.tls.off() || g.unix {
-		answer = 'N'
-	}
-	if _, err := g.conn.Write([]byte{answer}); err != nil || answer == 'N' {
-		return ignoreNil(err)
-	}
-	return g.startTLS(false)
-}
-
-func ignoreNil(err error) error {
-	if err != nil {
-		return errNothing
-	}
-	return nil
-}
-
-// startTLS runs the handshake. Of a direct one ALPN is required, so that the
-// bytes of another protocol cannot be replayed at this port.
-func (g *login) startTLS(direct bool) error {
-	config := g.server.tls.config()
-	if config == nil {
-		return errNothing
-	}
-	t := tls.Server(g.raw, config)
-	if err := t.Handshake(); err != nil {
-		return &refusal{reason: endTLS, cause: err}
-	}
-	if direct && t.ConnectionState().NegotiatedProtocol != alpn {
-		return &refusal{reason: endTLS, cause: errNoALPN}
-	}
-	g.conn, g.encrypted = t, true
-	return nil
-}
-
 // readStartup reads the startup packet's parameters and settles the protocol version.
 func (g *login) readStartup(packet wire.Packet) error {
 	params, err := wire.ParseParams(packet.Body)
@@ -215,26 +108,6 @@ func (g *login) readStartup(packet wire.Packet) error {
 	g.startup, g.badParam = session.ParseStartup(params, g.config.Context)
 	if g.startup.User == "" {
 		return paramRefusal(g.badParam)
-	}
-	return nil
-}
-
-// negotiateVersion offers what is spoken here where the client wants more
-// ("NegotiateProtocolVersion" in "Message Formats").
-func (g *login) negotiateVersion(params []wire.Param) error {
-	var unknown []string
-	for _, p := range params {
-		if len(p.Name) >= 5 && p.Name[:5] == "_pq_." {
-			unknown = append(unknown, p.Name)
-		}
-	}
-	const newest = wire.Version32
-	if g.version <= newest && len(unknown) == 0 {
-		return nil
-	}
-	g.version = min(g.version, newest)
-	if _, err := g.conn.Write(wire.NegotiateVersion(nil, g.version, unknown)); err != nil {
-		return errNothing
 	}
 	return nil
 }
@@ -335,7 +208,7 @@ func (g *login) handOver() error {
 	}
 	c.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: c, more: tlsConn != nil}
 	g.server.metrics.loginTime.Observe(time.Since(g.accepted).Seconds())
-	g.server.log().Info("login", "session", g.id, "client", g.peer, "user", g.startup.User, "database", g.startup.Database,
+	g.server.log().Info("login", "session", g.id, "client", g.peer, "user", printable(g.startup.User), "database", g.db.name,
 		"tenant", g.identity.Tenant(), "subject", g.identity.Subject(), "token_id", g.identity.TokenID())
 	c.loop.post(c.join)
 	return nil
@@ -357,11 +230,14 @@ func (g *login) expires() int64 {
 func (g *login) fail(err error) {
 	var r *refusal
 	if !errors.As(err, &r) {
+		if !g.cancelled {
+			g.server.metrics.login(endClientGone)
+		}
 		_ = g.conn.Close()
 		return
 	}
 	g.server.metrics.login(r.reason)
-	args := []any{"session", g.id, "client", g.peer, "user", g.startup.User, "database", g.startup.Database, "reason", string(r.reason)}
+	args := []any{"session", g.id, "client", g.peer, "user", printable(g.startup.User), "database", printable(g.startup.Database), "reason", string(r.reason)}
 	g.server.log().Log(context.Background(), r.level(), "login refused", withCause(args, r.cause)...)
 	if r.reason != endTLS {
 		if msg := r.message(); msg != nil {
@@ -369,6 +245,16 @@ func (g *login) fail(err error) {
 		}
 	}
 	_ = g.conn.Close()
+}
+
+// printable is a name of the client's as it may stand in a log: short, and no
+// token that was put in the wrong field.
+func printable(name string) string {
+	const longest = 63 // of a name in PostgreSQL
+	if strings.Count(name, ".") >= 2 && strings.HasPrefix(name, "eyJ") {
+		return "[redacted]"
+	}
+	return name[:min(len(name), longest)]
 }
 
 // say sends the last message and waits a moment for the client to have read it:
@@ -390,6 +276,7 @@ func (g *login) say(msg []byte) {
 // session is encrypted, and is never answered. The connection stays open until
 // PostgreSQL has taken the cancel, because libpq waits for that.
 func (g *login) cancel(body []byte) {
+	g.cancelled = true
 	pid, key, err := wire.ParseCancel(body)
 	if err != nil {
 		g.server.metrics.cancel(resultMalformed)
@@ -397,11 +284,4 @@ func (g *login) cancel(body []byte) {
 	}
 	_ = g.conn.SetDeadline(time.Time{})
 	g.server.cancels.request(pid, key)
-}
-
-// unread asks the kernel how many bytes wait to be read (FIONREAD by another name).
-func unread(conn net.Conn) int {
-	n := 0
-	onFD(conn, func(fd int) { n, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
-	return n
 }

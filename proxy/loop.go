@@ -38,6 +38,9 @@ type loop struct {
 		waiting atomic.Bool // box is not empty
 		over    bool        // the loop has ended
 	}
+	letters []func() // taken from the box and not run yet
+	current *socket  // the one whose event is being handled
+	fault   func(what any, at *socket)
 	stopped bool
 }
 
@@ -58,13 +61,13 @@ var started = time.Now()
 // clock is the monotonic time in nanoseconds since the process began.
 func clock() int64 { return int64(time.Since(started)) }
 
-// post makes the loop's goroutine run f soon. Any goroutine may call it. After
-// the loop has ended f is dropped.
-func (l *loop) post(f func()) {
+// post makes the loop's goroutine run f soon. Any goroutine may call it. It says
+// false when the loop has ended and f will never run.
+func (l *loop) post(f func()) bool {
 	l.mail.Lock()
 	defer l.mail.Unlock()
 	if l.mail.over {
-		return
+		return false
 	}
 	first := len(l.mail.box) == 0
 	l.mail.box = append(l.mail.box, f)
@@ -72,6 +75,7 @@ func (l *loop) post(f func()) {
 	if first {
 		l.poll.wakeUp()
 	}
+	return true
 }
 
 // run is the loop's goroutine. It ends after stop.
@@ -79,8 +83,22 @@ func (l *loop) run() {
 	defer l.finish()
 	l.now = clock()
 	for !l.stopped {
-		l.turn()
+		l.survive()
 	}
+}
+
+// survive takes a turn. A fault of ours costs the client and the backend that it
+// happened to, not all the others of the loop.
+func (l *loop) survive() {
+	defer func() {
+		fault := recover()
+		if fault == nil {
+			return
+		}
+		l.fault(fault, l.current)
+		l.current = nil
+	}()
+	l.turn()
 }
 
 func (l *loop) finish() {
@@ -104,9 +122,11 @@ func (l *loop) turn() {
 			continue
 		}
 		if s := l.socket(fd); s != nil {
+			l.current = s
 			s.handle(seen)
 		}
 	}
+	l.current = nil
 	l.readAgain()
 	l.deliver()
 	l.expire()
@@ -138,11 +158,15 @@ func (s *socket) handle(seen uint32) {
 }
 
 // attach makes fd, which the caller gives away, a socket of the loop.
+//
+// On an error the descriptor is closed and s belongs to no loop.
 func (l *loop) attach(s *socket, events uint32) error {
-	s.loop, s.events = l, events
 	if err := l.poll.add(s.fd, events); err != nil {
+		closeFD(s.fd)
+		s.closed = true
 		return err
 	}
+	s.loop, s.events = l, events
 	for s.fd >= len(l.sockets) {
 		l.sockets = append(l.sockets, make([]*socket, max(64, len(l.sockets)))...)
 	}
@@ -180,7 +204,12 @@ func (l *loop) bury() {
 
 // resume reads a socket again at the end of the turn, because it has bytes that
 // the poller does not tell of.
-func (l *loop) resume(s *socket) { l.again = append(l.again, s) }
+func (l *loop) resume(s *socket) {
+	if !s.queued {
+		s.queued = true
+		l.again = append(l.again, s)
+	}
+}
 
 // readAgain reads the sockets that are due without an event, each once: others
 // get their turn in between.
@@ -189,25 +218,32 @@ func (l *loop) readAgain() {
 	l.again = l.spare[:0]
 	for i, s := range batch {
 		batch[i] = nil
+		s.queued = false
+		l.current = s
 		if !s.closed && s.loop == l {
 			s.owner.readable()
 		}
 	}
+	l.current = nil
 	l.spare = batch
 }
 
 func (l *loop) deliver() {
-	if !l.mail.waiting.Load() {
+	if !l.mail.waiting.Load() && len(l.letters) == 0 {
 		return
 	}
 	l.mail.Lock()
 	l.mail.waiting.Store(false)
-	box := l.mail.box
-	l.mail.box = nil
+	l.letters = append(l.letters, l.mail.box...)
+	clear(l.mail.box)
+	l.mail.box = l.mail.box[:0]
 	l.mail.Unlock()
-	for _, f := range box {
+	for len(l.letters) > 0 {
+		f := l.letters[0]
+		l.letters = l.letters[1:] // first: it must not come again if f fails
 		f()
 	}
+	l.letters = nil
 }
 
 // timeout is how long the poller may wait, in milliseconds.

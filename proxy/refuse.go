@@ -46,7 +46,7 @@ const (
 var (
 	loginResults = []reason{
 		endSuccess, endToken, endThrottled, endNoTLS, endTLS, endProtocol, endParameter, endDatabase, endTooMany, endLoginTimeout,
-		endWait, endServer, endServerGone, endEnter, endExpired, endRevoked, endDrain, endInternal, endClientGone,
+		endWait, endServer, endServerGone, endEnter, endDesync, endEncoding, endExpired, endRevoked, endDrain, endInternal, endClientGone,
 	}
 	sessionEnds = []reason{
 		endClient, endClientGone, endProtocol, endServerGone, endEnter, endDesync, endExpired, endRevoked, endIdle, endIdleTx,
@@ -62,8 +62,8 @@ type answer struct {
 	level slog.Level
 }
 
-// answers has every reason for which a client is told something.
-var answers = map[reason]answer{
+// told has every reason for which a client is told something.
+var told = map[reason]answer{
 	endToken:        {code: "28P01", text: "password authentication failed for user %q", level: slog.LevelWarn},
 	endThrottled:    {code: "28P01", text: "password authentication failed for user %q", level: slog.LevelWarn},
 	endNoTLS:        {code: "28000", text: "a TLS connection is required", hint: "Connect with sslmode=verify-full (or require).", level: slog.LevelWarn},
@@ -103,7 +103,7 @@ func (r *refusal) Unwrap() error { return r.cause }
 
 // message is the whole FATAL ErrorResponse; nil when nothing is said.
 func (r *refusal) message() []byte {
-	a, ok := answers[r.reason]
+	a, ok := told[r.reason]
 	if !ok || r.quiet {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (r *refusal) message() []byte {
 
 // level is how loud the refusal is in the log.
 func (r *refusal) level() slog.Level {
-	if a, ok := answers[r.reason]; ok {
+	if a, ok := told[r.reason]; ok {
 		return a.level
 	}
 	return slog.LevelInfo
@@ -142,5 +142,5 @@ var waitReasons = map[session.Reason]reason{
 	session.ReasonWaitTimeout: endWait,
 	session.ReasonUnreachable: endServer,
 	session.ReasonUnsafeRole:  endServer,
-	session.ReasonShutdown:    endDrain,
+	session.ReasonRetired:     endDatabase,
 }

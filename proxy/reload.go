@@ -20,7 +20,7 @@ func (s *Server) Reload(cfg Config) error {
 	s.config.Store(&cfg)
 	s.logger.Store(cfg.Log)
 	s.mu.Lock()
-	var changed []*database
+	var changed, gone []*database
 	for name, db := range cfg.Databases {
 		d := s.databases[name]
 		if d == nil {
@@ -32,12 +32,16 @@ func (s *Server) Reload(cfg Config) error {
 	for name, d := range s.databases {
 		if _, ok := cfg.Databases[name]; !ok {
 			delete(s.databases, name)
-			go d.retire()
+			s.retired = append(s.retired, d)
+			gone = append(gone, d)
 		}
 	}
 	s.mu.Unlock()
 	for _, d := range changed {
 		d.reconfigure(cfg.Databases[d.name])
+	}
+	for _, d := range gone {
+		d.decide(d.pool.Retire)
 	}
 	verifier := cfg.Verifier
 	s.everyClient(func(c *client) {
@@ -81,10 +85,9 @@ func (d *database) reconfigure(cfg Database) {
 	})
 }
 
-// retire closes the backends of a database that is no longer configured, as
-// their clients leave.
-func (d *database) retire() {
-	cfg := *d.config.Load()
-	cfg.PoolSize, cfg.MinPoolSize = 0, 0
-	d.reconfigure(cfg)
+// gone says that a retired database has no backend left.
+func (d *database) gone() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.open) == 0
 }

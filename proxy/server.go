@@ -7,12 +7,12 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,8 +35,9 @@ type Server struct {
 
 	mu        sync.Mutex
 	databases map[string]*database
+	retired   []*database          // no longer configured, until their last backend is closed
 	clients   map[*client]struct{} // logged in, wherever they are
-	tenants   map[string]int       // of them, by database and tenant, while there is a bound
+	tenants   map[string]int       // of them, by database and tenant
 	empty     chan struct{}        // closed while draining, once no client is left
 
 	cancelling      sync.WaitGroup // statements of clients that are gone
@@ -51,18 +52,18 @@ type Server struct {
 
 // New builds a server from a checked configuration; nothing is opened yet.
 func New(cfg Config) (*Server, error) {
-	certs, err := newCertificates(cfg.Listen.TLS, cfg.Log)
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
-		tls: certs, databases: map[string]*database{},
-		clients: map[*client]struct{}{}, tenants: map[string]int{},
+		databases: map[string]*database{},
+		clients:   map[*client]struct{}{}, tenants: map[string]int{},
 		listening: make(chan struct{}), drain: make(chan struct{}), halt: make(chan struct{}), empty: make(chan struct{}),
 	}
 	s.dialing, s.stopDial = context.WithCancel(context.Background())
 	s.config.Store(&cfg)
 	s.logger.Store(cfg.Log)
+	var err error
+	if s.tls, err = newCertificates(cfg.Listen.TLS, s.log); err != nil {
+		return nil, err
+	}
 	s.metrics = newMetrics(s)
 	s.cancels = newCancels(s)
 	for range loopCount(cfg.Listen.Loops) {
@@ -70,12 +71,31 @@ func New(cfg Config) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("start an event loop: %w", err)
 		}
+		l.fault = s.fault
 		s.loops = append(s.loops, l)
 	}
 	for name, db := range cfg.Databases {
 		s.databases[name] = s.build(newDatabase(s, name, db))
 	}
 	return s, nil
+}
+
+// fault ends what a fault of our own happened to: nothing about it is certain.
+func (s *Server) fault(what any, at *socket) {
+	s.log().Error("fault of tenantgate", "panic", fmt.Sprint(what), "stack", string(debug.Stack()))
+	if at == nil || at.closed {
+		return
+	}
+	r := &refusal{reason: endInternal}
+	switch owner := at.owner.(type) {
+	case *client:
+		owner.end(r)
+	case *backend:
+		if owner.client != nil {
+			owner.client.end(r)
+		}
+		owner.discard(session.ReasonDesync, nil)
+	}
 }
 
 func (s *Server) log() *slog.Logger { return s.logger.Load() }
@@ -214,7 +234,22 @@ func (s *Server) finish(loops *sync.WaitGroup) {
 		l.post(l.stop)
 	}
 	loops.Wait()
-	s.cancelling.Wait() // each is bounded by cancel_wait_timeout
+	s.awaitCancels()
+}
+
+// lastCancels is how long the end waits for cancels that are under way.
+const lastCancels = 2 * time.Second
+
+func (s *Server) awaitCancels() {
+	done := make(chan struct{})
+	go func() {
+		s.cancelling.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(lastCancels):
+	}
 }
 
 // everyClient calls f for each client on the loop that owns it.
@@ -304,7 +339,8 @@ func (s *Server) database(name string) *database {
 func (s *Server) allDatabases() []*database {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*database, 0, len(s.databases))
+	s.retired = slices.DeleteFunc(s.retired, (*database).gone)
+	all := slices.Clone(s.retired)
 	for _, d := range s.databases {
 		all = append(all, d)
 	}
@@ -357,20 +393,3 @@ func withCause(args []any, cause error) []any {
 	return append(args, "error", cause)
 }
 
-// serveHTTP serves metrics and health; nil without an address.
-func (s *Server) serveHTTP(address string) (*http.Server, error) {
-	if address == "" {
-		return nil, nil
-	}
-	ln, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("http.address: %w", err)
-	}
-	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
-	go func() {
-		if err := web.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			s.log().Error("http server ended", "error", err)
-		}
-	}()
-	return web, nil
-}

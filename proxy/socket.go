@@ -22,6 +22,7 @@ type socket struct {
 	out    []byte // bytes that the peer has not taken yet
 	in     []byte // bytes that were read and not consumed yet
 	got    int    // how many bytes the last fill has read
+	queued bool   // to be read once more without an event
 	more   bool   // plain text may be had without a further event of the poller
 	tls    *tls.Conn
 	raw    *handoverConn
@@ -76,6 +77,7 @@ func (s *socket) read(b []byte) (int, error) {
 		return s.receive(b)
 	}
 	n, err := s.tls.Read(b)
+	s.answerTLS()
 	if n == 0 && errors.Is(err, errEmpty) {
 		cipher := s.loop.cipher
 		m, rerr := s.receive(cipher)
@@ -86,11 +88,11 @@ func (s *socket) read(b []byte) (int, error) {
 		s.raw.in = cipher[:m]
 		n, err = s.tls.Read(b)
 		s.raw.in = append([]byte(nil), s.raw.in...) // what is left leaves the shared buffer
+		s.answerTLS()
 	}
 	if len(s.raw.in) == 0 {
 		s.raw.in = nil
 	}
-	s.answerTLS()
 	// Further records may be buffered where no event of the poller tells of them.
 	s.more = n > 0
 	switch {
@@ -225,12 +227,12 @@ func (s *socket) broken() {
 	s.watch(s.events&^wantWrite | wantRead)
 }
 
-// reading switches reading on or off. Off, only the peer's going away is seen.
+// reading switches reading on or off. Off, the peer's going away is still seen.
 func (s *socket) reading(on bool) {
 	if on {
 		s.watch(s.events&wantWrite | wantRead)
 	} else {
-		s.watch(s.events & wantWrite)
+		s.watch(s.events&wantWrite | wantHangup)
 	}
 }
 

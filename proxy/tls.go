@@ -22,10 +22,10 @@ type certificates struct {
 	settings TLS
 	current  atomic.Pointer[tls.Config]
 	seen     [sha256.Size]byte // of the files that were tried last
-	log      *slog.Logger
+	log      func() *slog.Logger
 }
 
-func newCertificates(t TLS, log *slog.Logger) (*certificates, error) {
+func newCertificates(t TLS, log func() *slog.Logger) (*certificates, error) {
 	c := &certificates{settings: t, log: log}
 	if c.off() {
 		return c, nil
@@ -62,11 +62,11 @@ func (c *certificates) refresh() {
 	c.seen = now
 	config, err := load(c.settings)
 	if err != nil {
-		c.log.Error("changed TLS files do not load, the previous ones stay in force", "error", err)
+		c.log().Error("changed TLS files do not load, the previous ones stay in force", "error", err)
 		return
 	}
 	c.current.Store(config)
-	c.log.Info("TLS files were read again")
+	c.log().Info("TLS files were read again")
 }
 
 // digest is over the contents: secrets mounted by Kubernetes change by a link.

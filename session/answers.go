@@ -142,25 +142,38 @@ func (a *answers) settled() bool {
 // waiting says that an answer is owed, doubted ones not counted.
 func (a *answers) waiting() bool {
 	for i := range a.n {
-		if a.at(i) != doubted {
+		if e := a.at(i); e != doubted && (e != copyEnd || a.copying) {
 			return true
 		}
 	}
 	return false
 }
 
-// wantsData says that a COPY FROM STDIN is to be given more, and that what comes
-// behind its data can be told from it.
+// wantsData says that a COPY FROM STDIN is to be given more: its data, or, in the
+// extended protocol, the Sync behind its end.
 func (a *answers) wantsData() bool {
-	return a.copying && (a.front().extended() || !a.queued(copyEnd))
+	if !a.copying {
+		return false
+	}
+	ended := false
+	for i := range a.n {
+		switch e := a.at(i); {
+		case e == copyEnd:
+			ended = true
+		case ended && e.endsCycle():
+			return false
+		}
+	}
+	return !ended || a.front().extended()
 }
 
 // lost says that it is open whether PostgreSQL would skip what is sent now.
 func (a *answers) lost() bool { return a.adrift && !a.queued('S') }
 
+// queued says whether a message of that type is owed an answer.
 func (a *answers) queued(e entry) bool {
 	for i := range a.n {
-		if a.at(i) == e {
+		if a.at(i)&^(injected|refused) == e {
 			return true
 		}
 	}
@@ -350,7 +363,7 @@ func (a *answers) copyDone() {
 	early := a.syncBeforeEnd()
 	a.dropThrough(copyEnd)
 	a.unpop(front)
-	if early && front.extended() && !a.queued('S') {
+	if early && front.extended() && !a.queued('S') && !a.queued('Q') {
 		a.unsynced = true
 	}
 }
@@ -358,7 +371,7 @@ func (a *answers) copyDone() {
 // dropThrough drops entries up to and including the first e, if there is one.
 func (a *answers) dropThrough(e entry) {
 	for i := range a.n {
-		if a.at(i) == e {
+		if a.at(i)&^(injected|refused) == e {
 			for range i + 1 {
 				a.pop()
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/netip"
@@ -137,16 +138,79 @@ func adopt(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *Conte
 // server has closed the cancel connection: only then can the cancel no longer
 // hit a later statement. See "Canceling Requests in Progress" in the PostgreSQL
 // documentation.
-func (b *Backend) Cancel(ctx context.Context) error {
-	if b.hijacked == nil {
-		return errors.New("backend was not dialed")
-	}
-	hc := *b.hijacked
-	conn, err := pgconn.Construct(&hc)
+//
+// doubtful says that it may still arrive: it was sent, at least in part, and
+// nobody saw the server take it.
+func (b *Backend) Cancel(ctx context.Context) (doubtful bool, err error) {
+	conn, err := b.dialCancel(ctx)
 	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close() }() // what matters was read by then
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return false, err
+		}
+	}
+	if _, err := conn.Write(wire.AppendCancelRequest(nil, b.PID, b.hijacked.SecretKey)); err != nil {
+		return true, err
+	}
+	// The server answers nothing and closes; over TLS it does so without a close_notify.
+	switch _, err := conn.Read(make([]byte, 1)); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return false, nil
+	case err == nil:
+		return true, errDesync
+	default:
+		return true, err
+	}
+}
+
+// dialCancel connects to the server process's own host, encrypted as b is: the
+// cancel key must not be readable on the way.
+func (b *Backend) dialCancel(ctx context.Context) (net.Conn, error) {
+	cfg := b.hijacked.Config
+	addr := b.hijacked.Conn.RemoteAddr()
+	network, address := addr.Network(), addr.String()
+	if network == "unix" { // the peer's name is relative to its own directory
+		network, address = pgconn.NetworkAddress(cfg.Host, cfg.Port)
+	}
+	conn, err := cfg.DialFunc(ctx, network, address)
+	if err != nil || b.hijacked.TLSConfig == nil {
+		return conn, err
+	}
+	if cfg.SSLNegotiation != "direct" {
+		if err := requestTLS(ctx, conn); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+	}
+	encrypted := tls.Client(conn, b.hijacked.TLSConfig)
+	if err := encrypted.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return encrypted, nil
+}
+
+// requestTLS asks the server to go on with TLS ("SSL Session Encryption").
+func requestTLS(ctx context.Context, conn net.Conn) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Write(wire.AppendSSLRequest(nil)); err != nil {
 		return err
 	}
-	return conn.CancelRequest(ctx)
+	var answer [1]byte
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return err
+	}
+	if answer[0] != 'S' {
+		return errors.New("the server refuses TLS for a cancel request")
+	}
+	return nil
 }
 
 // ParseDSN reads a DSN for pgconn, and takes out what must not depend on the
@@ -220,10 +284,4 @@ func (b *Backend) Report(body []byte) error {
 		}
 	}
 	return nil
-}
-
-// Encrypted says whether the backend is reached over TLS.
-func (b *Backend) Encrypted() bool {
-	_, ok := b.Conn.(*tls.Conn)
-	return ok
 }

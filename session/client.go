@@ -22,8 +22,6 @@ type clientStream struct {
 	scan wire.Scanner
 	drop bool // the rest of the current message is swallowed: it was refused
 	long *longStatement
-
-	postponed bool // the next message waits for the end of a cancel
 }
 
 // FromClient takes what the client sent and returns how much of it was consumed.
@@ -67,8 +65,7 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			return i, errAdrift
 		}
 		step, effects := l.classify(m, &out.judge)
-		l.client.postponed = l.cancelling && m.Type == 'E' && l.undoes(&effects)
-		if step == await || l.client.postponed {
+		if step == await {
 			break
 		}
 		if step != forward {
@@ -80,10 +77,8 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			l.client.drop = false
 			if l.forwarded(m, &effects) {
 				out.toServer(p[run:i])
+				out.toServer(flush)
 				run = i
-				if err := l.inject(out, enterName, l.undone.settings, false); err != nil {
-					return i, err
-				}
 			}
 		case refuse:
 			l.client.drop = true
@@ -137,21 +132,29 @@ func harmless(typ byte) bool {
 	return false
 }
 
-// forwarded records a message that passes, and says whether the context must be
-// sent right behind it.
+// flush is a Flush.
+var flush = wire.AppendFlush(nil)
+
+// forwarded records a message that passes, and says whether it is an Execute
+// whose answer is wanted before anything else passes: it may undo the context in
+// the middle of a batch.
 func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 	l.owed.sent(m.Type, 0)
 	switch m.Type {
 	case 'Q':
 		l.undone.closed = true // its ReadyForQuery is awaited
-		l.undo(effects, true)
+		l.undo(effects)
 	case 'S':
 		l.undone.closed = true
 	case 'P', 'B', 'D', 'C':
 		l.undone.closed = false
 	case 'E':
 		l.undone.closed = false
-		return l.undo(effects, false)
+		if !l.undoes(effects) || l.owed.skipping {
+			return false
+		}
+		l.probe.on, l.probe.undid, l.probe.discards, l.probe.effects = true, false, false, *effects
+		return true
 	}
 	return false
 }

@@ -56,6 +56,7 @@ type Lease struct {
 	confirmed  bool   // the last entering was answered with the right values
 	began      bool   // the context was confirmed once: the client is welcome
 	undone     undone // what is to be entered again
+	probe      probe  // an Execute that is awaited
 	fragile    bool   // the transaction at hand may take the context back, see reenter
 	statements resetters
 	denials    []Denial // one for each refused entry in owed, in order
@@ -140,12 +141,13 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 func (l *Lease) Entered() bool { return l.began }
 
 // Holding says that no byte of the client may be taken now: the context is
-// being entered, or PostgreSQL has enough to answer already.
+// being entered, or PostgreSQL has enough to answer already. A message of which
+// PostgreSQL has a part is always taken to its end.
 func (l *Lease) Holding() bool {
-	if l.owed.ours > 0 || l.owed.full() || l.leaving {
-		return true
+	if l.client.scan.Inside() && !l.leaving {
+		return false
 	}
-	if l.client.postponed && l.cancelling {
+	if l.owed.ours > 0 || l.owed.full() || l.leaving || l.probe.on {
 		return true
 	}
 	if !l.undone.any() || !l.undone.closed {
@@ -165,6 +167,9 @@ func (l *Lease) Holding() bool {
 // last one may send what was put off.
 func (l *Lease) Cancelling(inFlight bool, out *Out) error {
 	l.cancelling = inFlight
+	if err := l.probed(out); err != nil {
+		return err
+	}
 	return l.reenter(out)
 }
 
@@ -172,11 +177,14 @@ func (l *Lease) Cancelling(inFlight bool, out *Out) error {
 // of the proxy's own.
 func (l *Lease) Cancellable() bool { return l.owed.waiting() && l.owed.ours == 0 }
 
+// Entering says that the context is being entered again at this moment.
+func (l *Lease) Entering() bool { return l.began && l.owed.ours > 0 }
+
 // Leaving says that the client has sent Terminate.
 func (l *Lease) Leaving() bool { return l.leaving }
 
-// Busy says that the backend owes an answer, so that a cancel makes sense.
-func (l *Lease) Busy() bool { return l.owed.waiting() }
+// Busy says that the backend owes an answer, or the rest of one.
+func (l *Lease) Busy() bool { return l.owed.waiting() || !l.server.atBoundary() }
 
 // Idle says that the backend owes nothing and that nothing is half relayed, so
 // that the session may be ended here as between two statements. What the client
@@ -214,6 +222,7 @@ type undone struct {
 	settings []wire.Param
 	context  bool
 	closed   bool // a Query or Sync was the last that was sent: a ReadyForQuery will come
+	done     bool // PostgreSQL said that something was undone, or else settings are left as they are
 	query    bool // a Query undid some of it, which may have ended one transaction and begun another
 }
 
@@ -230,19 +239,16 @@ func (l *Lease) undoes(f *Effects) bool {
 	return len(settings) > 0 || context || l.fragile
 }
 
-// undo notes the effects of a statement that was just sent, in a Query or by an
-// Execute.
-func (l *Lease) undo(f *Effects, query bool) bool {
+// undo notes the effects of a Query that was just sent.
+func (l *Lease) undo(f *Effects) {
 	if !l.undoes(f) {
-		return false
+		return
 	}
+	l.undone.context, l.undone.query = true, true
 	settings, _ := l.entry.undone(f)
-	l.undone.context = true
-	l.undone.query = l.undone.query || query
 	for _, s := range settings {
 		l.undone.add(s)
 	}
-	return true
 }
 
 // add keeps each setting once, however often a client resets it.
@@ -253,6 +259,63 @@ func (u *undone) add(s wire.Param) {
 		}
 	}
 	u.settings = append(u.settings, s)
+}
+
+// probe is an Execute that may undo the context, in a batch of which more is to
+// come: its answer tells whether it did.
+type probe struct {
+	on       bool
+	undid    bool // it was answered by the tag of a statement that does
+	discards bool // that of DISCARD ALL
+	effects  Effects
+	// discarded are the settings entered again in place behind a DISCARD ALL of
+	// this batch, which commits by itself: an error takes them back, and not it.
+	discarded []wire.Param
+}
+
+// completed takes a CommandComplete while it matters: of the Execute that is
+// awaited, or of a Query that may undo something.
+func (l *Lease) completed(body []byte) {
+	tag, _ := wire.CommandTag(body)
+	discards := tag == "DISCARD ALL"
+	undid := discards || tag == "RESET" || tag == "SET"
+	if l.probe.on && !l.owed.waiting() {
+		l.probe.undid, l.probe.discards = undid || tag == "ROLLBACK", discards
+	}
+	l.undone.done = l.undone.done || undid
+}
+
+// probed enters the context again behind an Execute that undid it, in the middle
+// of the batch: without a Sync, so that an error still skips the rest.
+func (l *Lease) probed(out *Out) error {
+	switch {
+	case !l.probe.on, l.owed.waiting() && !l.owed.copying, l.probe.undid && l.cancelling:
+		return nil
+	case !l.probe.undid: // it failed, was skipped or did something else, such as a COPY
+		l.probe.on = false
+		return nil
+	}
+	// The settings are not noted as undone: what the client sets from here on stays.
+	settings, _ := l.entry.undone(&l.probe.effects)
+	l.undone.context = true
+	if l.probe.discards {
+		l.probe.discarded = settings
+	}
+	l.probe.on = false
+	return l.inject(out, enterName, settings, false)
+}
+
+// failed is told of an error of the client's: it takes back what the Query undid,
+// and what was entered in place behind a DISCARD ALL.
+func (l *Lease) failed() {
+	if l.owed.n == 1 && l.owed.front().kind() == 'Q' {
+		l.undone.settings, l.undone.done = nil, false
+	}
+	l.undone.done = l.undone.done || len(l.probe.discarded) > 0
+	for _, s := range l.probe.discarded {
+		l.undone.add(s)
+	}
+	l.probe.discarded = nil
 }
 
 // reenter enters the context again once everything before it is answered: called
@@ -279,6 +342,9 @@ func (l *Lease) reenter(out *Out) error {
 		return nil
 	}
 	settings := l.undone.settings
+	if !l.undone.done {
+		settings = nil
+	}
 	l.undone = undone{}
 	return l.inject(out, enterName, settings, true)
 }

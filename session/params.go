@@ -31,7 +31,7 @@ func (e *ParamError) Error() string { return e.Text }
 var reservedParams = map[string]bool{
 	"role": true, "session_authorization": true, "session_replication_role": true,
 	"is_superuser": true, "row_security": true, "session_preload_libraries": true,
-	"local_preload_libraries": true, "standard_conforming_strings": false,
+	"local_preload_libraries": true,
 }
 
 // ParseStartup sorts the parameters of a startup packet. Settings of the context

@@ -26,12 +26,14 @@ type Pool struct {
 	idle   []*Server // proven clean, the longest idle first
 	total  int       // servers in any state
 	logins int       // of them being opened
+	ending int       // of them given up and not closed yet
 
 	queues  map[string]*queue // by tenant, only those with waiters
 	turns   []*queue          // the tenants in the order of their turns
 	waiting int
 	leased  map[string]int // active servers by tenant
 
+	retired bool      // nothing is handed out or opened any more
 	renewed time.Time // servers that are older are not used again
 	retryAt time.Time // no server is opened before: the last attempt failed
 }
@@ -69,12 +71,6 @@ type Waiter struct {
 	tenant string
 	since  time.Time
 	queue  *queue // nil unless it waits
-}
-
-// queue holds the waiters of one tenant, first come first served.
-type queue struct {
-	tenant  string
-	waiters []*Waiter
 }
 
 // ActionKind says what the caller must do.
@@ -119,11 +115,21 @@ func (p *Pool) Renew(now time.Time) []Action {
 	return p.Tick(now)
 }
 
+// Retire ends the pool: all who wait and all who come are refused, and servers
+// are closed as they become idle.
+func (p *Pool) Retire(now time.Time) []Action {
+	p.retired, p.cfg.Size, p.cfg.Min = true, 0, 0
+	return append(p.failAll(ReasonRetired, nil), p.Tick(now)...)
+}
+
 // Acquire asks for a backend for w on behalf of a verified identity. The answer
 // is a Grant or Fail for w, now or from a later call.
 func (p *Pool) Acquire(now time.Time, id auth.Identity, w *Waiter) []Action {
 	if id.IsZero() {
 		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonNoIdentity}}
+	}
+	if p.retired {
+		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonRetired}}
 	}
 	w.tenant, w.since = id.Tenant(), now
 	q := p.queues[w.tenant]
@@ -156,9 +162,30 @@ func (p *Pool) Opened(now time.Time, s *Server, b *Backend) []Action {
 	p.logins--
 	s.Backend = b
 	p.retryAt = time.Time{}
+	return p.admit(now, s)
+}
+
+// admit takes a clean server into the pool, or closes one that is not wanted.
+func (p *Pool) admit(now time.Time, s *Server) []Action {
+	s.idleSince = now
+	if reason, over := p.overdue(now, s); over {
+		p.close(s)
+		return p.serve(now, []Action{{Kind: Close, Server: s, Reason: reason}})
+	}
 	p.park(now, s)
 	return p.serve(now, nil)
 }
+
+// close notes that s is given up.
+func (p *Pool) close(s *Server) {
+	if s.State != ServerClosing {
+		s.State = ServerClosing
+		p.ending++
+	}
+}
+
+// kept is how many servers there are beside those that are given up.
+func (p *Pool) kept() int { return p.total - p.ending }
 
 // OpenFailed gives up a server that could not be opened. When the database has
 // no other, waiting for it is pointless: all waiters fail with reason.
@@ -183,13 +210,7 @@ func (p *Pool) Testing(s *Server) {
 // Release takes a server back whose reset is proven.
 func (p *Pool) Release(now time.Time, s *Server) []Action {
 	p.unlease(s)
-	s.idleSince = now
-	if reason, over := p.overdue(now, s); over {
-		s.State = ServerClosing
-		return []Action{{Kind: Close, Server: s, Reason: reason}}
-	}
-	p.park(now, s)
-	return p.serve(now, nil)
+	return p.admit(now, s)
 }
 
 // Discarding notes that a server was given up but is not closed yet. It keeps
@@ -197,12 +218,13 @@ func (p *Pool) Release(now time.Time, s *Server) []Action {
 func (p *Pool) Discarding(s *Server) {
 	p.unlease(s)
 	p.unpark(s)
-	s.State = ServerClosing
+	p.close(s)
 }
 
 // Closed frees the place of a server whose connection is closed.
 func (p *Pool) Closed(now time.Time, s *Server) []Action {
 	p.Discarding(s)
+	p.ending--
 	p.total--
 	return p.serve(now, nil)
 }
@@ -216,7 +238,7 @@ func (p *Pool) Tick(now time.Time) []Action {
 		if reason, over := p.overdue(now, s); over {
 			p.unpark(s)
 			i--
-			s.State = ServerClosing
+			p.close(s)
 			actions = append(actions, Action{Kind: Close, Server: s, Reason: reason})
 		}
 	}
@@ -237,15 +259,18 @@ func (p *Pool) NextTick() time.Time {
 		}
 	}
 	for _, s := range p.idle {
-		if p.cfg.Idle > 0 && p.total > p.cfg.Min {
+		if p.cfg.Idle > 0 && p.kept() > p.cfg.Min {
 			at(s.idleSince.Add(p.cfg.Idle))
 		}
 		if p.cfg.Lifetime > 0 {
 			at(s.Backend.Created.Add(p.cfg.Lifetime))
 		}
 	}
-	if !p.retryAt.IsZero() && (p.waiting > 0 || p.total < p.cfg.Min) {
+	switch wanting := p.waiting > 0 || p.kept() < p.cfg.Min; {
+	case wanting && !p.retryAt.IsZero():
 		at(p.retryAt)
+	case p.kept() < p.cfg.Min && p.total < p.cfg.Size:
+		at(time.Unix(1, 0)) // overdue: nothing was opened yet
 	}
 	return next
 }
@@ -277,37 +302,12 @@ func (p *Pool) serve(now time.Time, actions []Action) []Action {
 		return actions
 	}
 	p.retryAt = time.Time{}
-	for p.total < p.cfg.Size && (p.logins < p.eligible() || p.total < p.cfg.Min) {
+	for p.total < p.cfg.Size && (p.logins < p.eligible() || p.kept() < p.cfg.Min) {
 		p.total++
 		p.logins++
 		actions = append(actions, Action{Kind: Open, Server: &Server{State: ServerLogin}})
 	}
 	return actions
-}
-
-// nextTurn returns the queue that is served next and moves it behind the others;
-// nil when no tenant may have another server.
-func (p *Pool) nextTurn() *queue {
-	for i, q := range p.turns {
-		if p.cfg.MaxTenant > 0 && p.leased[q.tenant] >= p.cfg.MaxTenant {
-			continue
-		}
-		p.turns = append(append(p.turns[:i:i], p.turns[i+1:]...), q)
-		return q
-	}
-	return nil
-}
-
-// eligible is how many waiters a further server could serve.
-func (p *Pool) eligible() int {
-	if p.cfg.MaxTenant == 0 {
-		return p.waiting
-	}
-	n := 0
-	for _, q := range p.turns {
-		n += min(len(q.waiters), max(0, p.cfg.MaxTenant-p.leased[q.tenant]))
-	}
-	return n
 }
 
 // pick chooses an idle server: the one that was most recently this tenant's,
@@ -319,25 +319,6 @@ func (p *Pool) pick(tenant string) *Server {
 		}
 	}
 	return p.idle[len(p.idle)-1]
-}
-
-// take removes waiter i of q, and q with its last waiter.
-func (p *Pool) take(q *queue, i int) *Waiter {
-	w := q.waiters[i]
-	w.queue = nil
-	p.waiting--
-	q.waiters = append(q.waiters[:i], q.waiters[i+1:]...)
-	if len(q.waiters) > 0 {
-		return w
-	}
-	delete(p.queues, q.tenant)
-	for j, other := range p.turns {
-		if other == q {
-			p.turns = append(p.turns[:j], p.turns[j+1:]...)
-			break
-		}
-	}
-	return w
 }
 
 func (p *Pool) park(now time.Time, s *Server) {
@@ -372,35 +353,10 @@ func (p *Pool) overdue(now time.Time, s *Server) (Reason, bool) {
 	switch {
 	case p.expired(now, s), s.Backend.Created.Before(p.renewed):
 		return ReasonLifetime, true
-	case p.total > p.cfg.Size:
+	case p.kept() > p.cfg.Size:
 		return ReasonPoolSize, true
-	case p.cfg.Idle > 0 && p.total > p.cfg.Min && !now.Before(s.idleSince.Add(p.cfg.Idle)):
+	case p.cfg.Idle > 0 && p.kept() > p.cfg.Min && !now.Before(s.idleSince.Add(p.cfg.Idle)):
 		return ReasonIdle, true
 	}
 	return "", false
-}
-
-// failOverdue fails the waits that ran out. The first of each queue has waited longest.
-func (p *Pool) failOverdue(now time.Time, actions []Action) []Action {
-	if p.cfg.Wait <= 0 {
-		return actions
-	}
-	for i := 0; i < len(p.turns); {
-		q := p.turns[i]
-		if now.Before(q.waiters[0].since.Add(p.cfg.Wait)) {
-			i++
-			continue
-		}
-		w := p.take(q, 0)
-		actions = append(actions, Action{Kind: Fail, Waiter: w, Reason: ReasonWaitTimeout})
-	}
-	return actions
-}
-
-func (p *Pool) failAll(reason Reason, actions []Action) []Action {
-	for len(p.turns) > 0 {
-		w := p.take(p.turns[0], 0)
-		actions = append(actions, Action{Kind: Fail, Waiter: w, Reason: reason})
-	}
-	return actions
 }

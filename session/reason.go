@@ -10,6 +10,7 @@ const (
 	ReasonWaitTimeout  Reason = "query_wait_timeout"  // no backend became free in time
 	ReasonUnreachable  Reason = "server_unreachable"  // a backend could not be opened
 	ReasonUnsafeRole   Reason = "unsafe_role"         // row security does not bind the backend role
+	ReasonRetired      Reason = "retired"             // the database is no longer configured
 	ReasonLifetime     Reason = "server_lifetime"     // the backend was old
 	ReasonIdle         Reason = "server_idle_timeout" // the backend was not needed
 	ReasonPoolSize     Reason = "pool_size"           // the pool was made smaller
@@ -25,6 +26,6 @@ const (
 
 // DiscardReasons are the reasons for which a backend is closed.
 var DiscardReasons = []Reason{
-	ReasonLifetime, ReasonIdle, ReasonPoolSize, ReasonServerGone, ReasonDesync, ReasonUnclean,
+	ReasonRetired, ReasonLifetime, ReasonIdle, ReasonPoolSize, ReasonServerGone, ReasonDesync, ReasonUnclean,
 	ReasonEnter, ReasonReset, ReasonResetTimeout, ReasonRefused, ReasonShutdown,
 }

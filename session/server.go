@@ -78,6 +78,11 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 		if !passes {
 			run = i
 		}
+		if l.probe.on {
+			if err := l.probed(out); err != nil {
+				return i, err
+			}
+		}
 		if m.Type == 'Z' {
 			l.statements.settle(&l.owed)
 			if err := l.reenter(out); err != nil {
@@ -95,6 +100,8 @@ func (l *Lease) gathers(m wire.Frame) bool {
 	switch m.Type {
 	case 'Z', 'S':
 		return true
+	case 'C':
+		return l.probe.on || l.undone.any()
 	case 'E':
 		return m.Size() <= gatherLimit
 	}
@@ -120,10 +127,17 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	}
 	l.settle()
 	switch m.Type {
+	case 'E':
+		l.failed()
+	case 'C':
+		if l.probe.on || l.undone.any() {
+			l.completed(m.Body)
+		}
 	case 'S':
 		err = l.backend.Report(m.Body)
 	case 'Z':
 		err = l.owed.ready(m.Body[0])
+		l.probe.discarded = nil
 		l.Stats.Queries++
 		if l.owed.status == 'I' {
 			l.Stats.Transactions++

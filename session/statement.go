@@ -139,6 +139,6 @@ func (l *Lease) judged(s *longStatement) error {
 	if !l.statements.none() && !v.Effects.Any() {
 		v.Effects = l.statements.context
 	}
-	l.undo(&v.Effects, true)
+	l.undo(&v.Effects)
 	return nil
 }

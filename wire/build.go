@@ -189,3 +189,9 @@ func AppendCancelRequest(dst []byte, pid uint32, key []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, pid)
 	return append(dst, key...)
 }
+
+// AppendSSLRequest appends an SSLRequest, the first packet of a connection that is to be encrypted.
+func AppendSSLRequest(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, 8)
+	return binary.BigEndian.AppendUint32(dst, CodeSSLRequest)
+}

@@ -35,7 +35,9 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
-	l, err := load(*path, stderr)
+	logs := newLogQueue(stderr)
+	defer logs.Close()
+	l, err := load(*path, logs)
 	if err != nil {
 		return fail(stderr, err)
 	}
@@ -46,7 +48,7 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, fmt.Errorf("starting: %w", err))
 	}
-	s := &serving{server: server, path: *path, stderr: stderr, log: l.server.Log}
+	s := &serving{server: server, path: *path, logs: logs, log: l.server.Log}
 	l.announce(s.log)
 	s.refresh(l.verifier)
 	defer func() { s.endRefresh() }() // the last one, after reloads
@@ -70,7 +72,7 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 type serving struct {
 	server     *proxy.Server
 	path       string    // of the configuration file
-	stderr     io.Writer // where logs go
+	logs       io.Writer // where logs go
 	log        *slog.Logger
 	endRefresh func() // ends what refresh began
 }
@@ -103,7 +105,7 @@ func (s *serving) obey(signals <-chan os.Signal, over <-chan error) error {
 // reload reads the configuration again. One that does not pass leaves the
 // running configuration in force.
 func (s *serving) reload() {
-	l, err := load(s.path, s.stderr)
+	l, err := load(s.path, s.logs)
 	if err != nil {
 		s.server.ReloadFailed()
 	} else {

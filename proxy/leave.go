@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/tenantgate/tenantgate/session"
+)
+
+// end ends the session: the client is told why, and its backend is reset or
+// closed. It may be called at any time and more than once.
+func (c *client) end(r *refusal) {
+	if c.ended {
+		return
+	}
+	whole := c.lease == nil || c.lease.AtBoundary()
+	c.letGo(r)
+	c.over(r.reason, r.cause)
+	c.loop.timers.set(&c.timer, 0)
+	if c.sock.closed {
+		return
+	}
+	msg := r.message()
+	if r.reason == endClientGone || c.sock.ended || msg == nil && len(c.sock.out) == 0 {
+		c.loop.close(c.sock)
+		return
+	}
+	if whole {
+		c.sock.send(msg)
+	}
+	c.linger()
+}
+
+// letGo gives the backend back, or the place in the queue.
+func (c *client) letGo(r *refusal) {
+	b := c.backend
+	if b == nil {
+		c.db.leave(c)
+		return
+	}
+	c.server.cancels.forget(c)
+	lease := c.lease
+	c.backend = nil
+	clean := lease.Poolable() && len(b.sock.out) == 0 && !b.sock.ended
+	if clean && r.reason != endDesync && r.reason != endInternal {
+		b.release()
+		return
+	}
+	b.busy = lease.Busy() && !b.sock.ended
+	b.discard(discardReason(r.reason), r.cause)
+}
+
+// discardReason says why a backend is closed behind a session that ended.
+func discardReason(r reason) session.Reason {
+	switch r {
+	case endServerGone:
+		return session.ReasonServerGone
+	case endEnter:
+		return session.ReasonEnter
+	case endDesync, endEncoding:
+		return session.ReasonDesync
+	case endGuard:
+		return session.ReasonRefused
+	}
+	return session.ReasonUnclean
+}
+
+// over counts and logs the end of a session, once.
+func (c *client) over(why reason, cause error) {
+	c.ended = true
+	c.server.left(c)
+	if c.welcomed {
+		c.db.metrics.ended(why)
+	} else {
+		c.server.metrics.login(why)
+	}
+	level := (&refusal{reason: why}).level()
+	var enter *session.EnterError
+	if errors.As(cause, &enter) && !c.welcomed && !enter.Fatal {
+		level = slog.LevelInfo // a startup parameter that PostgreSQL does not like
+	}
+	c.server.logEnd(level, c, why, cause)
+}
+
+// lingerTime is how long a client that was told to go may take to read it.
+const lingerTime = time.Second
+
+// linger waits for the client to close: a connection that is closed with bytes
+// unread resets it, and the reset can overtake the reason.
+func (c *client) linger() {
+	c.closing = true
+	if len(c.sock.out) == 0 {
+		c.sock.shutdown()
+	}
+	c.sock.in = nil
+	c.sock.reading(true)
+	c.loop.timers.set(&c.timer, c.loop.now+int64(lingerTime))
+	if c.sock.more {
+		c.loop.resume(c.sock)
+	}
+}
+
+// discardInput reads what a client still sends that was told to go; not all at
+// once, because it could go on for ever.
+func (c *client) discardInput() {
+	for range 8 {
+		_, err := c.sock.receive(c.loop.buf)
+		if errors.Is(err, errEmpty) {
+			return
+		}
+		if err != nil {
+			c.loop.timers.set(&c.timer, 0)
+			c.loop.close(c.sock)
+			return
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package session
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"github.com/tenantgate/tenantgate/auth"
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+var (
+	modelSeed  = flag.Uint64("seed", 0, "run the model with this seed only; 0: with as many as there is time for")
+	modelSteps = flag.Int("model.steps", 400_000, "steps after which a run of the model must have ended")
+	modelTrace = flag.Int("model.trace", 40, "how many steps to show of a run of the model that failed")
+	modelTime  = flag.Duration("model.time", 0, "how long to run the model; 0: 10s, 20s with the race detector")
+)
+
+// modelSpec is the context of the model.
+var modelSpec = &ContextSpec{TenantSetting: "app.current_tenant_id", Settings: []Setting{
+	{Name: "app.is_admin", Claim: "role", Equals: "admin", HasEquals: true},
+	{Name: "app.user_id", Claim: "sub", Default: ""},
+}}
+
+// identities mints one identity for each name.
+func identities(t testing.TB, names ...string) (ids []auth.Identity) {
+	t.Helper()
+	cfg := auth.KeyConfig{Algorithm: "HS256", Secret: "0123456789abcdef0123456789abcdef"}
+	key, err := auth.LoadSigningKey(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := auth.New(auth.Config{Keys: []auth.KeyConfig{cfg}, TenantFormat: "text"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, name := range names {
+		token, err := auth.Mint(key, map[string]any{
+			"tenant_id": name, "sub": "user of " + name, "role": "admin", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := v.Verify(now, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// newWorld makes a world whose shape the seed decides.
+func newWorld(seed uint64, ids []auth.Identity) *world {
+	r := rand.New(rand.NewPCG(seed, 1))
+	w := &world{
+		rand: r, now: time.Unix(1_000_000, 0), spec: modelSpec, owners: make([]*simClient, 1), fates: map[int]fate{},
+		guarded: r.IntN(4) > 0, chunk: []int{0, 0, 1, 7, 100}[r.IntN(5)], faults: r.IntN(2) == 0, toCome: 20 + r.IntN(60), depth: 20,
+	}
+	if w.chunk == 0 && r.IntN(3) == 0 {
+		w.depth = 2000
+	}
+	w.cfg = PoolConfig{
+		Size: 1 + r.IntN(6), Wait: []time.Duration{0, time.Minute}[r.IntN(2)], Idle: time.Minute, Lifetime: time.Hour,
+	}
+	w.cfg.Min = r.IntN(w.cfg.Size + 1)
+	if r.IntN(3) == 0 {
+		w.cfg.MaxTenant = 1 + r.IntN(w.cfg.Size)
+	}
+	w.pool = NewPool(w.cfg)
+	w.terms = &Terms{StatementBuffer: 200 + r.IntN(300), Refusal: func(_ *Entry, d Denial) []byte {
+		if d.Fastpath {
+			return wire.AppendError(nil, "ERROR", "0A000", "refused", "")
+		}
+		return wire.AppendError(nil, "ERROR", "42501", "refused", "")
+	}}
+	if w.guarded {
+		w.terms.Guard = NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()})
+	}
+	for _, id := range ids[:1+r.IntN(len(ids))] {
+		w.tenants = append(w.tenants, &simTenant{name: id.Tenant(), id: id})
+	}
+	return w
+}
+
+// play runs one seed and returns what it has seen, and why it failed.
+func play(t *testing.T, seed uint64, ids []auth.Identity, steps int) (seen tally, n int, failure error) {
+	cryptotest.SetGlobalRandom(t, seed)
+	w := newWorld(seed, ids)
+	defer func() {
+		seen, n = w.Seen, w.steps
+		if v := recover(); v != nil {
+			failure = fmt.Errorf("seed %d, step %d: %v%s", seed, w.steps, v, w.history(fmt.Sprint(v)))
+			if _, ok := v.(violation); !ok {
+				t.Log(failure)
+				panic(v)
+			}
+		}
+	}()
+	w.run(steps)
+	return w.Seen, w.steps, nil
+}
+
+func TestModel(t *testing.T) {
+	ids := identities(t, "a", "b", "c", "d", "e")
+	if *modelSeed != 0 {
+		if _, _, err := play(t, *modelSeed, ids, *modelSteps); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	budget := *modelTime
+	if budget == 0 {
+		budget = 10 * time.Second
+		if raceDetector {
+			budget = 20 * time.Second
+		}
+	}
+	var total tally
+	steps, seeds := 0, 0
+	for begin := time.Now(); time.Since(begin) < budget; seeds++ {
+		seed := uint64(seeds + 1)
+		var seen tally
+		n := 0
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			var err error
+			if seen, n, err = play(t, seed, ids, *modelSteps); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if t.Failed() {
+			return
+		}
+		steps += n
+		total.add(seen)
+	}
+	t.Logf("%d seeds, %d steps: %+v", seeds, steps, total)
+}
+
+func (s *tally) add(o tally) {
+	s.sessions += o.sessions
+	s.rows += o.rows
+	s.leases += o.leases
+	s.resets += o.resets
+	s.pooled += o.pooled
+	s.discarded += o.discarded
+	s.refusals += o.refusals
+	s.cancels += o.cancels
+	s.hits += o.hits
+	s.adrift += o.adrift
+}
