@@ -277,7 +277,7 @@ func (c *client) step() {
 	if c.ended || c.backend == nil {
 		return
 	}
-	if c.goodbye && !c.lease.Busy() {
+	if c.goodbye && (!c.lease.Busy() || c.lease.AwaitsClient()) {
 		c.end(&refusal{reason: endClient})
 		return
 	}
@@ -331,10 +331,10 @@ func (c *client) hungUp() {
 // gone ends the session of a client that has closed or lost its connection.
 func (c *client) gone() {
 	if c.goodbye && !c.ended {
-		// Outstanding answers have nowhere to go, but are awaited for a while:
+		// Outstanding answers have nowhere to go, but are awaited for a moment:
 		// PostgreSQL, too, runs what came before Terminate.
 		c.loop.close(c.sock)
-		c.finishBy = c.loop.now + int64(c.db.timeouts().ServerReset)
+		c.finishBy = c.loop.now + int64(lingerTime)
 		c.arm()
 		c.flowControl()
 		return

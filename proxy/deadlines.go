@@ -75,19 +75,19 @@ func (c *client) overdue(now int64) reason {
 	}
 	t := c.db.timeouts()
 	between := c.lease.Idle() && c.lease.Status() == 'I'
-	quiet := !c.lease.Busy()
+	quiet := c.lease.AwaitsClient()
 	switch {
 	case c.goodbye:
 		if c.finishBy > 0 && now >= c.finishBy {
 			return endClientGone
 		}
-	case expired && (between || c.muted && (quiet || c.lease.Copying())):
+	case expired && (between || c.muted && quiet):
 		return endExpired
 	case between && c.server.draining.Load():
 		return endDrain
-	case t.ClientIdle > 0 && quiet && c.lease.Status() == 'I' && now-c.active >= int64(t.ClientIdle):
+	case t.ClientIdle > 0 && between && now-c.active >= int64(t.ClientIdle):
 		return endIdle
-	case t.IdleTransaction > 0 && quiet && c.lease.Status() != 'I' && now-c.active >= int64(t.IdleTransaction):
+	case t.IdleTransaction > 0 && quiet && !between && now-c.active >= int64(t.IdleTransaction):
 		return endIdleTx
 	}
 	return ""

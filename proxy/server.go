@@ -37,7 +37,7 @@ type Server struct {
 	databases map[string]*database
 	retired   []*database          // no longer configured, until their last backend is closed
 	clients   map[*client]struct{} // logged in, wherever they are
-	tenants   map[string]int       // of them, by database and tenant
+	tenants   map[string]int       // of them, by tenant
 	empty     chan struct{}        // closed while draining, once no client is left
 
 	cancelling      sync.WaitGroup // statements of clients that are gone
@@ -272,7 +272,7 @@ func (s *Server) entered(c *client) error {
 	cfg := s.config.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := c.db.name + "\x00" + c.id.Tenant()
+	key := c.id.Tenant()
 	if len(s.clients) >= cfg.Limits.MaxClientConn {
 		return &refusal{reason: endTooMany}
 	}
@@ -293,7 +293,7 @@ func (s *Server) left(c *client) {
 		return
 	}
 	delete(s.clients, c)
-	key := c.db.name + "\x00" + c.id.Tenant()
+	key := c.id.Tenant()
 	if s.tenants[key]--; s.tenants[key] <= 0 {
 		delete(s.tenants, key)
 	}
@@ -392,4 +392,3 @@ func withCause(args []any, cause error) []any {
 	}
 	return append(args, "error", cause)
 }
-

@@ -94,8 +94,10 @@ func (s *socket) read(b []byte) (int, error) {
 		s.raw.in = nil
 	}
 	// Further records may be buffered where no event of the poller tells of them.
-	s.more = n > 0
+	s.more = n > 0 && !s.ended
 	switch {
+	case s.ended:
+		return 0, io.EOF
 	case n > 0:
 		return n, nil
 	case errors.Is(err, errEmpty):
@@ -105,12 +107,21 @@ func (s *socket) read(b []byte) (int, error) {
 	return 0, io.EOF // closed by the peer, or not TLS any more
 }
 
-// answerTLS sends what the TLS layer wrote while reading: the answer to a key update.
+// maxUnread is how much a peer may leave unread while it makes us answer key
+// updates: more is no peer that means well.
+const maxUnread = 256 << 10
+
+// answerTLS sends what the TLS layer wrote while reading: the answer to a key
+// update, which the peer can ask for without end.
 func (s *socket) answerTLS() {
-	if len(s.raw.out) > 0 {
-		b := s.raw.out
-		s.raw.out = nil
-		s.transmit(b)
+	if len(s.raw.out) == 0 {
+		return
+	}
+	b := s.raw.out
+	s.raw.out = nil
+	s.transmit(b)
+	if len(s.out) > maxUnread {
+		s.ended = true
 	}
 }
 
@@ -165,7 +176,7 @@ func (s *socket) joined(pieces [][]byte) [][]byte {
 
 // encrypt returns p as TLS records, in the loop's buffer.
 func (s *socket) encrypt(p []byte) []byte {
-	s.raw.out = s.loop.sealed[:0]
+	s.raw.out = append(s.loop.sealed[:0], s.raw.out...)
 	_, err := s.tls.Write(p)
 	b := s.raw.out
 	s.raw.out = nil

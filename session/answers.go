@@ -17,6 +17,7 @@ type answers struct {
 
 	status   byte // of the last ReadyForQuery: 'I', 'T' or 'E'
 	ours     int  // entries among them that the proxy sent
+	asked    int  // entries, from the front, that PostgreSQL answers without hearing more of the client
 	gone     int  // refused entries that left the queue; the owner counts it down
 	skipping bool // PostgreSQL discards everything until the next Sync
 	unsynced bool // an extended-protocol message was sent since the last Sync or Query
@@ -85,6 +86,7 @@ func (a *answers) pop() entry {
 	e := a.at(0)
 	a.head = (a.head + 1) & (len(a.ring) - 1)
 	a.n--
+	a.asked = max(0, a.asked-1)
 	if e.is(injected) {
 		a.ours--
 	}
@@ -99,6 +101,7 @@ func (a *answers) unpop(e entry) {
 	a.head = (a.head - 1) & (len(a.ring) - 1)
 	a.ring[a.head] = e
 	a.n++
+	a.asked = min(a.asked+1, a.n)
 	if e.is(injected) {
 		a.ours++
 	}
@@ -120,6 +123,20 @@ func (a *answers) front() entry {
 		return 0
 	}
 	return a.at(0)
+}
+
+// last says that the front entry is one of that type, and that nothing is owed
+// behind it but what concerns its COPY.
+func (a *answers) last(kind byte) bool {
+	if a.front().kind() != kind {
+		return false
+	}
+	for i := 1; i < a.n; i++ {
+		if e := a.at(i); e != copyEnd && e != doubted {
+			return false
+		}
+	}
+	return true
 }
 
 // full says that no more may be forwarded before some answers have arrived.
@@ -197,13 +214,20 @@ func (a *answers) sent(typ byte, flags entry) bool {
 			a.push(copyEnd)
 		}
 		return false
+	case 'H':
+		a.asked = a.n
+		return false
 	default:
 		return false
 	}
 	if a.skipping {
 		return false
 	}
-	a.push(entry(typ) | flags)
+	e := entry(typ) | flags
+	a.push(e)
+	if e.endsCycle() {
+		a.asked = a.n
+	}
 	return true
 }
 

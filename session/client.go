@@ -78,6 +78,7 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			if l.forwarded(m, &effects) {
 				out.toServer(p[run:i])
 				out.toServer(flush)
+				l.owed.sent('H', injected)
 				run = i
 			}
 		case refuse:

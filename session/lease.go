@@ -130,6 +130,7 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 		l.owed.sent('S', injected)
 	} else {
 		msg = wire.AppendFlush(msg)
+		l.owed.sent('H', injected)
 	}
 	l.confirmed = false
 	out.toServer(msg)
@@ -193,8 +194,12 @@ func (l *Lease) Idle() bool {
 	return l.began && l.owed.settled() && !l.client.scan.Inside() && l.server.atBoundary()
 }
 
-// Copying says that the backend waits for COPY data of the client.
-func (l *Lease) Copying() bool { return l.owed.copying }
+// AwaitsClient says that nothing happens before the client sends more: the
+// backend owes nothing that it would send by itself, or it waits for the rest of
+// a message or of a COPY.
+func (l *Lease) AwaitsClient() bool {
+	return l.began && (l.owed.asked == 0 || l.halfForwarded() || l.owed.copying && !l.owed.queued(copyEnd))
+}
 
 // Status is the transaction status of the last ReadyForQuery.
 func (l *Lease) Status() byte { return l.owed.status }
@@ -308,7 +313,7 @@ func (l *Lease) probed(out *Out) error {
 // failed is told of an error of the client's: it takes back what the Query undid,
 // and what was entered in place behind a DISCARD ALL.
 func (l *Lease) failed() {
-	if l.owed.n == 1 && l.owed.front().kind() == 'Q' {
+	if l.owed.last('Q') {
 		l.undone.settings, l.undone.done = nil, false
 	}
 	l.undone.done = l.undone.done || len(l.probe.discarded) > 0
