@@ -167,17 +167,18 @@ func (a *answers) waiting() bool {
 }
 
 // wantsData says that a COPY FROM STDIN is to be given more: its data, or, in the
-// extended protocol, the Sync behind its end.
+// extended protocol, the Sync behind its end. A COPY that something else was sent
+// behind wants none: it has failed, or the connection ends there.
 func (a *answers) wantsData() bool {
 	if !a.copying {
 		return false
 	}
 	ended := false
-	for i := range a.n {
+	for i := 1; i < a.n; i++ {
 		switch e := a.at(i); {
 		case e == copyEnd:
 			ended = true
-		case ended && e.endsCycle():
+		case !ended && e != 'S', ended && e.endsCycle():
 			return false
 		}
 	}
@@ -332,16 +333,12 @@ func (a *answers) failed(f entry, fatal bool) error {
 	return nil
 }
 
-// doubtSyncs notes that the COPY in front failed: which of the Syncs sent since
-// it began were taken as part of it cannot be known.
+// doubtSyncs notes that the COPY in front failed: which of the Syncs right
+// behind its statement were taken as part of it cannot be known. Anything else
+// behind it ends the COPY, or the connection.
 func (a *answers) doubtSyncs() {
-	for i := range a.n {
-		switch a.at(i) {
-		case copyEnd:
-			return
-		case 'S':
-			a.ring[(a.head+i)&(len(a.ring)-1)] = doubted
-		}
+	for i := 1; i < a.n && a.at(i) == 'S'; i++ {
+		a.ring[(a.head+i)&(len(a.ring)-1)] = doubted
 	}
 }
 
@@ -367,16 +364,29 @@ func (a *answers) cycleEnded(f entry) error {
 	a.pop()
 	a.dropStrays()
 	a.copying = false
-	switch next := a.front(); {
-	case f != doubted:
-	case next == 'S':
-		a.ring[a.head] = doubted // this may have been its answer
-	case a.adrift && next != 0 && next != doubted:
+	if f == doubted && !a.doubtNext() {
 		return errAdrift
 	}
 	a.adrift = false
 	a.shrink()
 	return nil
+}
+
+// doubtNext is called when a ReadyForQuery came for a doubted Sync: it may have
+// been for the first Sync that is certain, too. It returns false when it is open
+// then whether what stands before that one was skipped.
+func (a *answers) doubtNext() bool {
+	for i := range a.n {
+		switch a.at(i) {
+		case copyEnd, doubted:
+		case 'S':
+			a.ring[(a.head+i)&(len(a.ring)-1)] = doubted
+			return true
+		default:
+			return !a.adrift
+		}
+	}
+	return true
 }
 
 // copyDone ends a COPY FROM STDIN that succeeded: PostgreSQL ignored the Syncs

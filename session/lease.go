@@ -294,7 +294,7 @@ func (l *Lease) completed(body []byte) {
 // of the batch: without a Sync, so that an error still skips the rest.
 func (l *Lease) probed(out *Out) error {
 	switch {
-	case !l.probe.on, l.owed.waiting() && !l.owed.copying, l.probe.undid && l.cancelling:
+	case !l.probe.on, l.owed.waiting() && !(l.owed.copying && l.owed.last('E')), l.probe.undid && l.cancelling:
 		return nil
 	case !l.probe.undid: // it failed, was skipped or did something else, such as a COPY
 		l.probe.on = false

@@ -1,0 +1,6 @@
+//go:build !race
+
+package session
+
+// raceDetector is off.
+const raceDetector = false

@@ -1,0 +1,281 @@
+package session
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+func atoi(b []byte) int {
+	n, _ := strconv.Atoi(string(b))
+	return n
+}
+
+// act does the next thing that the client wants: it writes, leaves, or waits from now on.
+func (c *simClient) act() {
+	r := c.w.rand
+	c.await = false
+	if c.ops--; c.ops <= 0 {
+		c.leave()
+		return
+	}
+	c.catchUp()
+	if w := c.ref.waiting; w != nil && w.copying && !c.ref.skipping {
+		c.write(c.copyData())
+	} else {
+		c.write(c.op())
+	}
+	c.await = r.IntN(3) > 0
+}
+
+// leave ends the client's side: politely, or not at any byte.
+func (c *simClient) leave() {
+	r := c.w.rand
+	switch r.IntN(5) {
+	case 0, 1:
+		c.wire = append(c.wire, 'X', 0, 0, 0, 4)
+		c.silent = true
+	case 2:
+		b := c.op()
+		n := r.IntN(len(b))
+		if b[0] == 'F' {
+			n = 0 // its header is enough for it to be refused
+		}
+		c.write(b[:n])
+		fallthrough
+	default:
+		c.silent, c.gone, c.abrupt = true, true, r.IntN(2) == 0
+	}
+}
+
+// copyData is what a client sends while its COPY runs, or what it believes is still its COPY.
+func (c *simClient) copyData() []byte {
+	r := c.w.rand
+	switch r.IntN(12) {
+	case 0:
+		return copyRow(badRow)
+	case 1, 2, 3:
+		return message('c')
+	case 4:
+		return message('f', "no more\x00")
+	case 5:
+		c.early = true
+		return message('S')
+	case 6:
+		return message('H')
+	case 7:
+		return append(append(copyRow("x"), message('c')...), message('S')...)
+	case 8:
+		return append(message('c'), c.simple(c.statement())...)
+	case 9:
+		return copyRow(strings.Repeat("x", 1+r.IntN(3*c.w.terms.StatementBuffer)))
+	}
+	return bytes.Repeat(copyRow("x"), 1+r.IntN(4))
+}
+
+func copyRow(s string) []byte { return message('d', s) }
+
+// message builds one message.
+func message(typ byte, body ...string) []byte {
+	b := strings.Join(body, "")
+	return append(binary.BigEndian.AppendUint32([]byte{typ}, uint32(len(b)+4)), b...)
+}
+
+func (c *simClient) simple(text string) []byte { return message('Q', text, "\x00") }
+
+func parse(name, text string) []byte { return message('P', name, "\x00", text, "\x00\x00\x00") }
+
+func bindTo(portal, statement string) []byte {
+	return message('B', portal, "\x00", statement, "\x00\x00\x00\x00\x00\x00\x00")
+}
+
+func execute(portal string, rows int) []byte {
+	return message('E', portal, "\x00", string(binary.BigEndian.AppendUint32(nil, uint32(rows))))
+}
+
+// op is one thing that clients do.
+func (c *simClient) op() []byte {
+	r := c.w.rand
+	switch n := r.IntN(100); {
+	case n < 20:
+		return c.simple(c.statement())
+	case n < 45:
+		return c.batch(1 + r.IntN(3))
+	case n < 52:
+		return c.pipeline(2 + r.IntN(6))
+	case n < 53:
+		return c.pipeline(c.w.depth)
+	case n < 60:
+		return c.copyBatch()
+	case n < 72:
+		return c.undoing()
+	case n < 82:
+		return c.nasty()
+	case n < 84:
+		return message('F', strings.Repeat("\x00", r.IntN(300)))
+	case n < 88:
+		return c.simple(c.statement() + ";" + c.statement() + ";" + c.statement())
+	case n < 90:
+		return c.sync()
+	case n < 91:
+		return message('H')
+	case n < 93:
+		return bytes.Join([][]byte{copyRow("stray"), message('c'), message('f', "\x00")}[:1+r.IntN(3)], nil)
+	case n < 95:
+		return c.simple(c.padded(c.statement()))
+	case n < 96:
+		return c.simple(" ;")
+	}
+	return c.refusedOp()
+}
+
+// sync ends the batch.
+func (c *simClient) sync() []byte {
+	c.unsynced = false
+	return message('S')
+}
+
+// padded makes a statement longer than the buffer, or nearly.
+func (c *simClient) padded(text string) string {
+	text = "/*" + strings.Repeat("x", c.w.rand.IntN(3*c.w.terms.StatementBuffer)) + "*/ " + text
+	if strings.Contains(text, evil) && len(text)+1 > c.w.terms.StatementBuffer {
+		c.doomed = true
+	}
+	return text
+}
+
+// refusedOp is a statement that the guard refuses; without a guard it is an ordinary one.
+func (c *simClient) refusedOp() []byte {
+	if !c.w.guarded {
+		return c.simple(c.statement())
+	}
+	r := c.w.rand
+	text := "set app.current_tenant_id = " + evil
+	if r.IntN(2) == 0 {
+		text = c.statement() + "; " + text
+	}
+	if r.IntN(8) == 0 {
+		text = c.padded(text)
+	}
+	if r.IntN(2) == 0 {
+		return c.simple(text)
+	}
+	return append(c.extended("", "", "set app.user_id = "+evil, 0), c.maybeSync()...)
+}
+
+func (c *simClient) maybeSync() []byte {
+	if c.w.rand.IntN(5) == 0 {
+		return nil
+	}
+	return c.sync()
+}
+
+// statement is one that neither undoes the context nor is refused.
+func (c *simClient) statement() string {
+	r := c.w.rand
+	id := c.w.newID(c)
+	switch n := r.IntN(40); {
+	case n < 16:
+		return fmt.Sprintf("select %d %d", id, r.IntN(4))
+	case n < 17:
+		return fmt.Sprintf("select %d 1 %d", id, r.IntN(100_000))
+	case n < 18:
+		return fmt.Sprintf("select %d %d", id, r.IntN(400))
+	case n < 22:
+		return fmt.Sprintf("insert %d", id)
+	case n < 25:
+		return fmt.Sprintf("fail %d", id)
+	case n < 27:
+		return fmt.Sprintf("slow %d", id)
+	case n < 28:
+		return fmt.Sprintf("copy %d out %d", id, r.IntN(4))
+	case n < 31:
+		return "begin"
+	case n < 33:
+		return "commit"
+	case n < 35:
+		return "rollback"
+	case n < 36:
+		return fmt.Sprintf("savepoint s%d", r.IntN(2))
+	case n < 37:
+		return fmt.Sprintf("rollback to s%d", r.IntN(2))
+	case n < 38:
+		return fmt.Sprintf("set application_name = 'a%d'", id)
+	case n < 39:
+		return fmt.Sprintf("set local application_name = 'l%d'", id)
+	}
+	return "set app.current_tenant_id = '" + c.tenant.name + "'"
+}
+
+// extended is one statement in the extended protocol, without a Sync.
+func (c *simClient) extended(portal, name, text string, limit int) []byte {
+	c.unsynced = true
+	b := append(parse(name, text), bindTo(portal, name)...)
+	if c.w.rand.IntN(2) == 0 {
+		b = append(b, message('D', "P", portal, "\x00")...)
+	}
+	return append(b, execute(portal, limit)...)
+}
+
+// batch is some statements in the extended protocol.
+func (c *simClient) batch(n int) (b []byte) {
+	r := c.w.rand
+	for range n {
+		limit := 0
+		if r.IntN(8) == 0 {
+			limit = 1
+		}
+		b = append(b, c.extended("", "", c.statement(), limit)...)
+		if limit == 1 && r.IntN(2) == 0 {
+			b = append(b, execute("", 0)...)
+		}
+		if r.IntN(6) == 0 {
+			b = append(b, message('H')...)
+		}
+	}
+	return append(b, c.maybeSync()...)
+}
+
+// pipeline is many cycles at once.
+func (c *simClient) pipeline(n int) (b []byte) {
+	for range n {
+		text := fmt.Sprintf("select %d 1", c.w.newID(c))
+		if c.w.rand.IntN(12) == 0 {
+			text = c.statement()
+		}
+		if c.w.rand.IntN(2) == 0 {
+			b = append(b, c.simple(text)...)
+			continue
+		}
+		b = append(append(b, c.extended("", "", text, 0)...), c.sync()...)
+	}
+	return b
+}
+
+// copyBatch begins a COPY FROM STDIN, at times with everything that belongs to it, and with a Sync in
+// front of its data as some drivers send it.
+func (c *simClient) copyBatch() []byte {
+	r := c.w.rand
+	text := fmt.Sprintf("copy %d in", c.w.newID(c))
+	if r.IntN(3) == 0 {
+		if r.IntN(3) == 0 {
+			text = "reset all; " + text
+		}
+		b := c.simple(text)
+		if r.IntN(2) == 0 {
+			b = append(append(b, copyRow("x")...), message('c')...)
+		}
+		return b
+	}
+	b := c.extended("", "", text, 0)
+	if r.IntN(2) == 0 {
+		c.early = true
+		b = append(b, c.sync()...)
+	}
+	if r.IntN(2) == 0 {
+		b = append(append(append(b, copyRow("x")...), message('c')...), c.sync()...)
+	}
+	return b
+}
