@@ -48,6 +48,7 @@ func (e entry) extended() bool {
 	k := e.kind()
 	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C'
 }
+
 func (e entry) endsCycle() bool {
 	k := e.kind()
 	return k == 'Q' || k == 'S' || k == 'F' || e == doubted
@@ -383,7 +384,7 @@ func (a *answers) doubtNext() bool {
 			a.ring[(a.head+i)&(len(a.ring)-1)] = doubted
 			return true
 		default:
-			return !a.adrift
+			return !a.adrift || !a.queued('S')
 		}
 	}
 	return true

@@ -395,6 +395,7 @@ func newSettings() settings {
 }
 
 func (s *settings) snapshot() state { return state{maps.Clone(s.now.session), maps.Clone(s.now.local)} }
+
 func (s *settings) restore(to state) {
 	s.touch()
 	s.now = state{maps.Clone(to.session), maps.Clone(to.local)}

@@ -59,6 +59,7 @@ func (c *simClient) nasty() []byte {
 	case 1: // the second Parse of the name fails
 		return bytes.Join([][]byte{prepared("r", "reset all"), prepared("r", "begin"), run("", "r"), c.sync(), read()}, nil)
 	case 2: // the second Parse of the name is skipped
+		c.early = true // what runs may be a COPY of before
 		return bytes.Join([][]byte{
 			prepared("", "reset all"), bindTo("", "none"), parse("", "begin"), c.sync(), run("", ""), c.sync(), read(),
 		}, nil)

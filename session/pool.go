@@ -34,7 +34,7 @@ type Pool struct {
 	leased  map[string]int // active servers by tenant
 
 	retired bool      // nothing is handed out or opened any more
-	renewed time.Time // servers that are older are not used again
+	renewed time.Time // servers whose opening began before are not used again
 	retryAt time.Time // no server is opened before: the last attempt failed
 }
 
@@ -44,6 +44,7 @@ type Server struct {
 	State     ServerState
 	Handle    any // the caller's own, never looked at
 	tenant    string
+	begun     time.Time // when it was to be opened
 	idleSince time.Time
 }
 
@@ -305,7 +306,7 @@ func (p *Pool) serve(now time.Time, actions []Action) []Action {
 	for p.total < p.cfg.Size && (p.logins < p.eligible() || p.kept() < p.cfg.Min) {
 		p.total++
 		p.logins++
-		actions = append(actions, Action{Kind: Open, Server: &Server{State: ServerLogin}})
+		actions = append(actions, Action{Kind: Open, Server: &Server{State: ServerLogin, begun: now}})
 	}
 	return actions
 }
@@ -351,7 +352,7 @@ func (p *Pool) expired(now time.Time, s *Server) bool {
 
 func (p *Pool) overdue(now time.Time, s *Server) (Reason, bool) {
 	switch {
-	case p.expired(now, s), s.Backend.Created.Before(p.renewed):
+	case p.expired(now, s), s.begun.Before(p.renewed):
 		return ReasonLifetime, true
 	case p.kept() > p.cfg.Size:
 		return ReasonPoolSize, true
