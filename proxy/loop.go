@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,8 @@ func (l *loop) post(f func()) bool {
 
 // run is the loop's goroutine. It ends after stop.
 func (l *loop) run() {
+	// A thread of its own: the loop is not moved between threads when it was preempted.
+	runtime.LockOSThread()
 	defer l.finish()
 	l.now = clock()
 	for !l.stopped {

@@ -154,6 +154,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// While a loop waits it keeps a slot of the scheduler (poller.wait): logins
+	// and all else have as many as there are CPUs all the same.
+	slots := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(slots + len(s.loops))
+	defer runtime.GOMAXPROCS(slots)
 	var loops sync.WaitGroup
 	for _, l := range s.loops {
 		loops.Go(l.run)
