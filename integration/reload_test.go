@@ -90,7 +90,7 @@ func TestAReloadChangesLimitsAndDatabases(t *testing.T) {
 	if got := w.value("SELECT count(*) FROM users"); got != "10" {
 		t.Errorf("the session in it sees %s users", got)
 	}
-	p.as(tenantA).login(t)
+	// The bound counts a tenant's clients of all databases: w is one.
 	if got := refusal(t, p.as(tenantA)); got != "53300" {
 		t.Errorf("the second client under the new bound: %q", got)
 	}
