@@ -1,0 +1,109 @@
+package session
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// checkClean holds what the lease believes of PostgreSQL against what is: it owes nothing and nothing
+// is on the way that it would answer.
+func (b *place) checkClean() {
+	pg := b.pg
+	if pg.dead || b.frozen {
+		return
+	}
+	if pg.block != 'I' || pg.open || pg.skipping || pg.scripted || pg.waiting != nil {
+		b.w.violated("backend %d is pooled while it is busy: block %c, open %v, skipping %v, running %v, waiting %v",
+			b.number, pg.block, pg.open, pg.skipping, pg.scripted, pg.waiting != nil)
+	}
+	if typ := stranger(slices.Concat(b.rest, pg.sent, pg.buffer), "NAS"); typ != 0 {
+		b.w.violated("backend %d is pooled while %q comes from it", b.number, typ)
+	}
+	if typ := stranger(slices.Concat(pg.in, b.toPG), "dcfH"); typ != 0 {
+		b.w.violated("backend %d is pooled while %q is on the way to it", b.number, typ)
+	}
+}
+
+// stranger returns the first message of p that is not of these types, '?' for one that is not whole,
+// and 0 for none.
+func stranger(p []byte, types string) byte {
+	for len(p) > 0 {
+		f, ok := new(wire.Scanner).Next(p)
+		if !ok || !f.Whole() {
+			return '?'
+		}
+		if strings.IndexByte(types, f.Type) < 0 {
+			return f.Type
+		}
+		p = p[wire.HeaderSize+f.Size():]
+	}
+	return 0
+}
+
+// struck brings a cancel request of asker to PostgreSQL.
+func (b *place) struck(asker *simClient) {
+	if b.mode == modeIdle || b.mode == modeTesting || b.last != asker || b.mode == modeLeased && b.client != asker {
+		b.w.violated("a cancel of client %d reaches backend %d, which is not its any more", asker.number, b.number)
+	}
+	b.w.note("a cancel of client $a strikes backend $b", asker.number, b.number, 0)
+	s := b.pg.waiting
+	if s == nil || b.finish == proceed {
+		return
+	}
+	if s.id == 0 {
+		b.w.violated("a cancel of client %d hits a statement of the proxy: %s", asker.number, s.text)
+	}
+	if b.w.owner(s.id) != asker {
+		b.w.violated("a cancel of client %d hits a statement of client %d", asker.number, b.w.owner(s.id).number)
+	}
+	b.finish = cancel
+	b.w.Seen.hits++
+}
+
+// ran checks a statement of a client as it begins to run.
+func (b *place) ran(pg *postgres, id int) {
+	c := b.w.owner(id)
+	if b.last != c || b.mode == modeLeased && b.client != c || b.mode == modeTesting || b.mode == modeIdle {
+		b.w.violated("statement %d of client %d runs on backend %d, which is not its", id, c.number, b.number)
+	}
+	for i, name := range c.entry.names {
+		got, want := pg.settings.get(name), c.entry.values[i]
+		if got != want && (got != "" || !pg.undid) {
+			b.w.violated("statement %d of client %d runs on backend %d with %s = %q in the place of %q", id, c.number, b.number, name, got, want)
+		}
+	}
+}
+
+// refuses is for references only; what the proxy refuses must not get here.
+func (b *place) refuses(_ *postgres, text string) ([]byte, bool) {
+	if b.w.guarded && bytes.Contains([]byte(text), []byte(evil)) {
+		b.w.violated("a refused statement reached backend %d", b.number)
+	}
+	return nil, false
+}
+
+// lazy makes some of the proxy's own statements slow, so that a cancel may meet them.
+func (b *place) lazy(_ *postgres, text string) bool {
+	return (isEnter(text) || b.mode == modeTesting) && b.w.rand.IntN(8) == 0
+}
+
+// outcome tells a statement that waits what becomes of it, and the reference of it too.
+func (b *place) outcome(_ *postgres, s *waiting) verdict {
+	v := b.finish
+	if s.copying && v == stay {
+		return proceed
+	}
+	if v != stay {
+		f := b.w.fates[s.key]
+		f.done, f.cancelled = v == proceed, v == cancel
+		if s.copying {
+			f.consumed = s.consumed
+		}
+		b.w.fates[s.key] = f
+		b.finish = stay
+	}
+	return v
+}
