@@ -97,13 +97,16 @@ type Judge struct {
 	mode    GuardMode
 	effects Effects
 
-	listening uint64  // all bits: every token goes through token; 0: only words of wordMask, ; and .
-	prev      byte    // the token before: 'a' a word, '0' a number, '\'' a literal, 'D' a dot behind ), ] or $1, else itself
+	listening uint64  // all bits: every token goes through token; 0: only words of wordMask and ;
+	prev      byte    // the token before: 'a' a word, '0' a number, '\'' a literal, 'S' the SELECT that a string begins with, else itself
 	stage     stage   // of the statement
 	pending   pending // what a function's name or UPDATE waits for
 
-	rolled    Rule // the rule of CREATE, ALTER or DROP, should USER not be followed by MAPPING
-	viewing   bool // CREATE VIEW
+	rolled    Rule // the rule of CREATE, ALTER or DROP, should USER not be followed by MAPPING FOR
+	viewing   bool // CREATE VIEW, CREATE RULE or ALTER: pg_settings may get another name
+	ruling    bool // CREATE RULE stands in the string: a ; in it may be part of it
+	creating  bool // CREATE may follow within the statement
+	treating  bool // TREAT( was read: the name of a type may be one of a function
 	clauses   bool // SET clauses may follow: CREATE FUNCTION, ALTER ROLE and their kin
 	resetting bool // RESET rather than SET
 	scoped    bool // SESSION or LOCAL was read
@@ -116,7 +119,11 @@ type Judge struct {
 	depth   int // of brackets, while calls is not 0
 	calls   int // open calls of ts_rewrite
 	rewrite [4]rewriteCall
-	dumped  int // of dumpTokens
+	casting bool // the name that set_config gets is cast to text
+	first   bool // no token was read yet
+	dumping bool // the string begins with SELECT set_config
+	dumped  int  // of dumpTokens
+	alone   bool // all of pg_dump's statement was read: nothing may follow
 	fold    [maxIdent]byte
 }
 
@@ -129,7 +136,9 @@ func (j *Judge) Begin(g *Guard, conforming bool, own func(setting string) (value
 	j.rule, j.mode, j.effects = "", "", Effects{}
 	j.state, j.escapes = lexBase, !conforming
 	j.pending, j.calls, j.depth, j.prev = pendNone, 0, 0, ';'
+	j.ruling, j.dumping, j.alone = false, false, false
 	j.restart()
+	j.first = true
 }
 
 // Refused returns the rule that refuses the statement by what has been fed so

@@ -21,7 +21,7 @@ const (
 	RuleHiddenDynamic   Rule = "hidden_dynamic_sql"
 	RuleHiddenStrings   Rule = "hidden_string_syntax"
 	RuleHiddenEncoding  Rule = "hidden_unsafe_encoding"
-	RuleHiddenSettings  Rule = "hidden_pg_settings" // UPDATE pg_settings sets by a rule of the catalogue
+	RuleHiddenSettings  Rule = "hidden_pg_settings" // UPDATE pg_settings sets by a rule of the catalogue; a view on it does so too
 
 	RuleRoleAlter       Rule = "shared_alter_role"
 	RuleRoleCreate      Rule = "shared_create_role"
@@ -72,7 +72,7 @@ type ruleText struct{ message, hint string }
 
 // Hints that several rules share.
 const (
-	hintContext  = "The proxy sets the tenant's context from the token of this connection. To act as another tenant, connect with that tenant's token."
+	hintContext  = "The proxy sets the tenant's context from the token of this connection, so the statement can simply be dropped; with the session's own value as a plain literal it is accepted. To act as another tenant, connect with that tenant's token."
 	hintHidden   = "Run it in a migration that does not go through the proxy, or ask the operator about context.guard.hidden_sql."
 	hintRole     = "The backend's role is shared by all tenants. Run it on a connection that does not go through the proxy, or ask the operator about context.guard.shared_role."
 	hintChannels = "Notifications and large objects know no tenant. Ask the operator about context.guard.channels."
@@ -83,17 +83,17 @@ var ruleTexts = map[Rule]ruleText{
 	RuleContextSet:     {"a setting of the tenant's context cannot be set", hintContext},
 	RuleContextCall:    {"a setting of the tenant's context cannot be set by set_config", hintContext},
 	RuleContextClause:  {"a setting of the tenant's context cannot stand in a SET clause", hintContext},
-	RuleContextUnicode: {"a U&\"…\" or overlong name is not allowed for a setting or a function", "Write the name without Unicode escapes, at most 63 bytes long."},
+	RuleContextUnicode: {"a U&\"…\" or overlong name is not allowed for a setting, a function, a field or a view", "Write it without Unicode escapes, at most 63 bytes long."},
 
 	RuleHiddenName:      {"set_config needs a plain literal as the name of the setting", "Write the name as a plain literal: set_config('name', …)."},
 	RuleHiddenDo:        {"DO is not allowed", hintHidden},
-	RuleHiddenFunction:  {"creating functions, procedures, aggregates and operators is not allowed", hintHidden},
+	RuleHiddenFunction:  {"creating functions, procedures, aggregates, operators and casts is not allowed", hintHidden},
 	RuleHiddenExtension: {"creating extensions and languages is not allowed", hintHidden},
 	RuleHiddenLoad:      {"LOAD is not allowed", hintHidden},
 	RuleHiddenDynamic:   {"functions that run SQL from a string are not allowed", hintHidden},
 	RuleHiddenStrings:   {"standard_conforming_strings cannot be turned off", "Use E'…' literals where backslash escapes are needed."},
 	RuleHiddenEncoding:  {"this client_encoding is not allowed", "Use an encoding whose multi-byte characters hold no ASCII bytes, such as UTF8."},
-	RuleHiddenSettings:  {"pg_settings cannot be updated", "Use SET."},
+	RuleHiddenSettings:  {"pg_settings cannot be written to, nor stand in a view or a rule, and nothing else can be called so", "Use SET to change a setting; reading pg_settings is allowed."},
 
 	RuleRoleAlter:       {"roles cannot be altered", hintRole},
 	RuleRoleCreate:      {"roles cannot be created", hintRole},

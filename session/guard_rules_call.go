@@ -27,49 +27,45 @@ var callees = map[string]callee{
 	"ts_stat": callDynamicOne, "ts_rewrite": callRewrite,
 	"crosstab": callDynamicOne, "crosstab2": callDynamicOne, "crosstab3": callDynamicOne, "crosstab4": callDynamicOne,
 	"connectby": callDynamic, "xpath_table": callDynamic,
+	"check_primary_key": callDynamic, "check_foreign_key": callDynamic,
 	"dblink": callDynamicOne, "dblink_exec": callDynamicOne, "dblink_connect": callDynamicOne,
 	"dblink_connect_u": callDynamicOne, "dblink_open": callDynamic, "dblink_send_query": callDynamic,
 
 	"pg_terminate_backend": callSignal, "pg_cancel_backend": callSignal, "pg_reload_conf": callSignal,
+	"pg_rotate_logfile": callSignal,
 
-	"pg_notify": callNotify,
-	"lo_close":  callObject, "lo_creat": callObject, "lo_create": callObject, "lo_export": callObject,
+	"pg_notify": callNotify, "triggered_change_notification": callNotify,
+	"lo_close": callObject, "lo_creat": callObject, "lo_create": callObject, "lo_export": callObject,
 	"lo_from_bytea": callObject, "lo_get": callObject, "lo_import": callObject, "lo_lseek": callObject,
 	"lo_lseek64": callObject, "lo_open": callObject, "lo_put": callObject, "lo_tell": callObject,
 	"lo_tell64": callObject, "lo_truncate": callObject, "lo_truncate64": callObject, "lo_unlink": callObject,
-	"loread": callObject, "lowrite": callObject,
+	"loread": callObject, "lowrite": callObject, "lo_manage": callObject,
 }
 
 // pending is what a word of a body waits for.
 type pending uint8
 
 const (
-	pendNone     pending = iota
-	pendCall             // behind a name of callees: (
-	pendUnicode          // behind U&"…": ( or UESCAPE
-	pendEscape           // behind UESCAPE: its literal
-	pendUpdate           // behind UPDATE: pg_settings, perhaps with ONLY and a schema
-	pendName             // behind set_config(: a literal
-	pendNameEnd          // behind that: , or ::
-	pendNameCast         // behind a colon there
-	pendValue            // behind the comma: a literal
-	pendValueEnd         // behind that: , or ::
+	pendNone      pending = iota
+	pendCall              // behind a name of callees: (
+	pendUnicode           // behind U&"…": ( or UESCAPE
+	pendEscape            // behind UESCAPE: its literal
+	pendTarget            // behind UPDATE, INTO, CREATE TABLE: a name, perhaps with ONLY and a schema
+	pendTargetDot         // behind a part of it
+	pendTreat             // behind TREAT: (
+	pendName              // behind set_config(: a literal
+	pendNameEnd           // behind that: , or ::
+	pendNameCast          // behind a colon there
+	pendValue             // behind the comma: a literal
+	pendValueEnd          // behind that: , or ::
 	pendValueCast
 	pendDump // behind set_config(name: the rest of pg_dump's statement
 )
 
-// dumpTokens are what follows set_config(name in a statement of pg_dump: the one
-// use of a column as the name that is known to be harmless, because the WHERE
-// clause says what the column holds. ' stands for a literal.
-var dumpTokens = [...]string{",", "'", ",", "false", ")", "from", "pg_settings", "where", "name", "=", "'"}
-
-// dumpSetting is the literal at their end.
-const dumpSetting = "restrict_nonsystem_relation_kind"
-
 // bodyWord takes a name in the body of a statement.
 func (j *Judge) bodyWord(t token) {
 	if t.kind == tokUni {
-		if j.prev == 'D' {
+		if j.prev == '.' || j.treating || j.viewing || j.ruling {
 			j.violate(RuleContextUnicode)
 		}
 		if j.pending == pendNone {
@@ -78,28 +74,42 @@ func (j *Judge) bodyWord(t token) {
 		return
 	}
 	switch {
-	case t.is("update"):
-		j.pending = pendUpdate
+	case t.is("update"), t.is("into"):
+		j.pending = pendTarget
+		return
+	case t.is("treat"):
+		j.pending = pendTreat
 		return
 	case t.is("set"):
 		if j.clauses {
 			j.beginSet(false)
 		}
 		return
-	case j.viewing && string(t.text) == "pg_settings":
+	case t.is("create"):
+		if j.creating && j.prev != '.' {
+			j.stage = stageCreate
+		}
+		return
+	case t.is("notify"):
+		if j.ruling && j.prev != '.' {
+			j.violate(RuleChannelsNotify)
+		}
+		return
+	case (j.viewing || j.ruling) && string(t.text) == "pg_settings":
 		// A view on it can be updated as it can.
 		j.violate(RuleHiddenSettings)
 		return
 	}
 	c, ok := callees[string(t.text)]
-	if !ok || t.long {
+	if !ok || t.long || j.pending == pendTargetDot {
 		return
 	}
-	// (x).f and $1.f call f(x), without parentheses of their own.
-	if j.prev == 'D' && c != callSetConfig {
+	// x.f calls f(x) for a function of one argument, and TREAT(x AS f) does.
+	if (j.prev == '.' || j.treating) && c != callSetConfig && c != callRewrite {
 		j.violate(callRule(c))
 	}
 	j.pending, j.callee = pendCall, c
+	j.dumping = j.prev == 'S' && c == callSetConfig && t.kind == tokWord
 }
 
 // callRule returns the rule that a call violates whatever its arguments.
@@ -123,7 +133,11 @@ func (j *Judge) await(t token) {
 	case pendCall:
 		if t.isSym('(') {
 			j.call()
+		} else {
+			j.dumping = false
 		}
+	case pendTreat:
+		j.treating = j.treating || t.isSym('(')
 	case pendUnicode:
 		switch {
 		case t.isSym('('):
@@ -135,48 +149,14 @@ func (j *Judge) await(t token) {
 		if t.kind == tokLit || t.kind == tokOther {
 			j.pending = pendUnicode
 		}
-	case pendUpdate:
-		j.awaitUpdate(t)
+	case pendTarget, pendTargetDot:
+		j.awaitTarget(p, t)
 	case pendName, pendNameEnd, pendNameCast:
 		j.awaitName(p, t)
 	case pendValue, pendValueEnd, pendValueCast:
 		j.awaitValue(p, t)
 	case pendDump:
 		j.awaitDump(t)
-	}
-}
-
-// awaitDump follows dumpTokens, behind which the statement must end.
-func (j *Judge) awaitDump(t token) {
-	at := j.dumped
-	j.dumped++
-	switch {
-	case at == len(dumpTokens) && t.kind == tokEnd:
-		return
-	case at == len(dumpTokens):
-	case dumpTokens[at] == "'":
-		if t.kind == tokLit && (at < len(dumpTokens)-1 || string(t.text) == dumpSetting) {
-			j.pending = pendDump
-		}
-	case t.is(dumpTokens[at]), t.isSym(dumpTokens[at][0]):
-		j.pending = pendDump
-	}
-	if j.pending != pendDump {
-		j.violate(RuleHiddenName)
-	}
-}
-
-// awaitUpdate looks for the view that sets what its rows show.
-func (j *Judge) awaitUpdate(t token) {
-	switch {
-	case t.kind == tokUni:
-		j.violate(RuleHiddenSettings)
-	case t.kind == tokSym && t.sym != '.':
-	case t.kind > tokUni && t.kind != tokSym:
-	case string(t.text) == "pg_settings":
-		j.violate(RuleHiddenSettings)
-	case t.is("only"), t.isSym('.'), string(t.text) == "pg_catalog":
-		j.pending = pendUpdate
 	}
 }
 
@@ -231,17 +211,23 @@ func (j *Judge) count(t token) {
 // awaitName reads the first argument of set_config. Only a plain literal with
 // nothing around it, but for a cast that keeps it, is a name that is known.
 func (j *Judge) awaitName(p pending, t token) {
+	dumping := j.dumping
+	j.dumping = false
 	switch {
 	case p == pendName && t.kind == tokLit && !t.long:
-		j.nameLen, j.single = copy(j.name[:], t.text), false
+		j.nameLen, j.single, j.casting = copy(j.name[:], t.text), false, false
 		j.pending = pendNameEnd
-	case p == pendName && t.is("name"):
+	case p == pendName && dumping && t.is("name"):
 		j.pending, j.dumped = pendDump, 0
 	case p == pendNameEnd && t.isSym(':'), p == pendNameCast && t.isSym(':'):
 		j.pending = pendNameCast
 	case p == pendNameCast && (t.is("text") || t.is("varchar")):
+		j.casting = j.casting || t.is("text")
 		j.pending = pendNameEnd
 	case p == pendNameEnd && t.isSym(','):
+		if j.casting && j.hidesName() {
+			j.violate(RuleHiddenName)
+		}
 		j.set = j.guard.setKind(j.setting())
 		if j.set != setFree {
 			j.pending = pendValue
@@ -251,7 +237,21 @@ func (j *Judge) awaitName(p pending, t token) {
 	}
 }
 
-// awaitValue reads the second argument of set_config for a protected setting.
+// hidesName reports whether the name begins with that of a protected setting.
+// Unlike varchar, text is no key word: a domain called so, which is found before
+// the built-in type when it is a temporary one, may cut what is cast to it.
+func (j *Judge) hidesName() bool {
+	name := j.setting()
+	for n := 1; n < len(name); n++ {
+		if j.guard.setKind(name[:n]) != setFree {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitValue reads the second argument of set_config for a protected setting. A
+// value that is cast to text, which may cut it, is not known.
 func (j *Judge) awaitValue(p pending, t token) {
 	switch {
 	case p == pendValue && t.kind == tokLit && !t.long:
@@ -259,7 +259,7 @@ func (j *Judge) awaitValue(p pending, t token) {
 		j.pending = pendValueEnd
 	case p == pendValueEnd && t.isSym(':'), p == pendValueCast && t.isSym(':'):
 		j.pending = pendValueCast
-	case p == pendValueCast && (t.is("text") || t.is("varchar")):
+	case p == pendValueCast && t.is("varchar"):
 		j.pending = pendValueEnd
 	case p == pendValueEnd && t.isSym(','):
 		j.judgeCall(j.lit[:j.litLen])

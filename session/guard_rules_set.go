@@ -192,6 +192,9 @@ func (j *Judge) setPart(t token) {
 		j.effects.ResetUnknown = true
 		return
 	}
+	if t.wild { // the name that is compared may not be the one that is reset
+		j.effects.ResetUnknown = true
+	}
 	j.stage = stageSetNext
 	if !j.single && j.nameLen > 0 {
 		j.name[j.nameLen] = '.'
@@ -308,7 +311,7 @@ func (j *Judge) setValue(t token) {
 	switch {
 	case t.kind == tokLit && !t.long:
 		j.litLen = len(t.text)
-	case (t.kind == tokWord || t.kind == tokName) && !t.long,
+	case (t.kind == tokWord || t.kind == tokName) && !t.long && !t.wild,
 		t.kind == tokNumber && !t.long && (t.text[0] != '0' || len(t.text) == 1):
 		j.litLen = copy(j.lit[:], t.text)
 	default:

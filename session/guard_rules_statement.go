@@ -25,11 +25,12 @@ type token struct {
 	kind tokKind
 	sym  byte // of a tokSym
 	long bool // the text is longer than what is held
+	wild bool // a word with bytes of 0x80 and up, each run of which is an i in the text
 	text []byte
 }
 
 // is reports whether the token is that key word.
-func (t token) is(word string) bool { return t.kind == tokWord && string(t.text) == word }
+func (t token) is(word string) bool { return t.kind == tokWord && !t.wild && string(t.text) == word }
 
 // isSym reports whether the token is that character.
 func (t token) isSym(c byte) bool { return t.kind == tokSym && t.sym == c }
@@ -47,6 +48,7 @@ const (
 	stageDrop        // behind DROP
 	stageReassign    // behind REASSIGN
 	stageUser        // behind CREATE, ALTER, DROP and USER: MAPPING is no role
+	stageMapping     // if FOR or IF follows
 	stageDiscard     // behind DISCARD
 	stageDeallocate  // behind DEALLOCATE
 	stageUnlisten    // behind UNLISTEN
@@ -71,7 +73,7 @@ func wordBit(n int, last byte) uint64 {
 
 // bodyWords returns the words that may matter in a body.
 func bodyWords() []string {
-	return slices.AppendSeq([]string{"update", "pg_settings"}, maps.Keys(callees))
+	return slices.AppendSeq([]string{"update", "into", "treat", "notify", settingsView}, maps.Keys(callees))
 }
 
 // makeWordMask fills wordMask with bodyWords and the letters that open literals.
@@ -93,16 +95,34 @@ func (j *Judge) wantsLiteral() bool {
 func (j *Judge) onWord(b []byte, n int, kind tokKind) {
 	long := n > maxIdent
 	b = b[:min(n, maxIdent)]
+	wild := false
 	if kind == tokWord {
-		for i, c := range b {
-			if c >= 'A' && c <= 'Z' {
-				c |= 0x20
-			}
-			j.fold[i] = c
-		}
-		b = j.fold[:len(b)]
+		b, wild = foldWord(&j.fold, b)
 	}
-	j.token(token{kind: kind, text: b, long: long})
+	j.token(token{kind: kind, text: b, long: long, wild: wild})
+}
+
+// foldWord folds a word to lower case as PostgreSQL does. With a single-byte
+// encoding on the server it folds other letters as the locale says, and the one
+// that becomes an ASCII letter is the capital dotted i of Turkish: any run of
+// bytes that are not ASCII may be it, and becomes an i.
+func foldWord(to *[maxIdent]byte, b []byte) (folded []byte, wild bool) {
+	n := 0
+	for i, c := range b {
+		if c >= 0x80 {
+			wild = true
+			if i > 0 && b[i-1] >= 0x80 {
+				continue
+			}
+			c = 'i'
+		}
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		to[n] = c
+		n++
+	}
+	return to[:n], wild
 }
 
 // onQuoted takes a quoted identifier that lies in one chunk.
@@ -120,9 +140,6 @@ func (j *Judge) onSymbol(c byte) {
 	switch {
 	case c == ';':
 		j.token(token{kind: tokEnd})
-	case c == '.' && (j.prev == ')' || j.prev == ']' || j.prev == '$'):
-		j.token(token{kind: tokSym, sym: c})
-		j.prev = 'D'
 	case j.listening != 0:
 		j.token(token{kind: tokSym, sym: c})
 	default:
@@ -145,7 +162,8 @@ func (j *Judge) onLiteral() {
 
 // restart makes ready for the next statement of the string.
 func (j *Judge) restart() {
-	j.stage, j.clauses, j.viewing, j.listening = stageStart, false, false, ^uint64(0)
+	j.stage, j.listening = stageStart, ^uint64(0)
+	j.clauses, j.viewing, j.creating, j.treating, j.first = false, false, false, false, false
 }
 
 // token takes every token where the guard listens.
@@ -174,14 +192,18 @@ func (j *Judge) token(t token) {
 		j.prev = '\''
 	default:
 		j.prev = 'a'
+		if j.first && t.is("select") {
+			j.prev = 'S'
+		}
 	}
+	j.first = false
 	j.listen()
 }
 
 // listen sets listening by what the next token may mean.
 func (j *Judge) listen() {
 	j.listening = 0
-	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 || j.clauses {
+	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 || j.clauses || j.creating || j.ruling {
 		j.listening = ^uint64(0)
 	}
 }
@@ -195,6 +217,8 @@ func (j *Judge) endStatement() {
 		j.endSet()
 	case stageUnlisten:
 		j.violate(RuleChannelsListen)
+	case stageMapping:
+		j.role()
 	}
 	j.pending, j.calls, j.depth = pendNone, 0, 0
 	j.restart()
@@ -205,6 +229,9 @@ func (j *Judge) step(t token) {
 	switch j.stage {
 	case stageStart:
 		j.stage = stageBody
+		if j.alone {
+			j.violate(RuleHiddenName)
+		}
 		if t.kind == tokWord {
 			j.start(t)
 		}
@@ -215,10 +242,14 @@ func (j *Judge) step(t token) {
 	case stageDrop, stageReassign:
 		j.drop(t)
 	case stageUser:
-		j.stage = stageBody
+		j.stage = stageMapping
 		if !t.is("mapping") {
-			j.violate(j.rolled)
-			j.clauses = true
+			j.role()
+		}
+	case stageMapping:
+		j.stage = stageBody
+		if !t.is("for") && !t.is("if") {
+			j.role()
 		}
 	case stageDiscard:
 		j.stage = stageBody
@@ -255,9 +286,19 @@ func (j *Judge) step(t token) {
 	}
 }
 
+// role notes that a statement is about a role.
+func (j *Judge) role() {
+	j.violate(j.rolled)
+	j.stage, j.clauses = stageBody, true
+}
+
 // start takes the first word of a statement.
 func (j *Judge) start(t token) {
 	switch string(t.text) {
+	case "delete":
+		j.pending = pendTarget
+	case "explain":
+		j.creating = true
 	case "set":
 		j.beginSet(false)
 	case "reset":
@@ -300,14 +341,21 @@ func (j *Judge) create(t token) {
 		return
 	}
 	switch string(t.text) {
-	case "or", "replace", "trusted", "procedural", "temp", "temporary", "recursive":
+	case "or", "replace", "trusted", "procedural", "temp", "temporary", "recursive",
+		"local", "global", "unlogged", "materialized", "foreign":
 		return
 	case "view":
 		j.viewing = true
+	case "rule":
+		j.viewing, j.ruling = true, true
+	case "schema":
+		j.creating = true
+	case "table", "sequence":
+		j.pending = pendTarget
 	case "function", "procedure":
 		j.violate(RuleHiddenFunction)
 		j.clauses = true
-	case "aggregate", "operator":
+	case "aggregate", "operator", "cast":
 		// They call the function that they name, without parentheses.
 		j.violate(RuleHiddenFunction)
 	case "extension", "language":
@@ -324,7 +372,7 @@ func (j *Judge) create(t token) {
 
 // alter takes the word behind ALTER.
 func (j *Judge) alter(t token) {
-	j.stage = stageBody
+	j.stage, j.viewing = stageBody, true
 	if t.kind != tokWord {
 		return
 	}

@@ -197,8 +197,9 @@ func (j *Judge) feedBase(p []byte, i int) int {
 					continue
 				}
 			}
-			start := i
+			start, high := i, c
 			for i++; i < len(p) && identCont[p[i]]; i++ {
+				high |= p[i]
 			}
 			if i == len(p) {
 				j.wordLen = 0
@@ -207,7 +208,7 @@ func (j *Judge) feedBase(p []byte, i int) int {
 				return i
 			}
 			n := i - start
-			if (wordMask[c]|j.listening)&wordBit(n, p[i-1]) == 0 {
+			if high < 0x80 && (wordMask[c]|j.listening)&wordBit(n, p[i-1]) == 0 {
 				j.prev = 'a'
 			} else if n == 1 && j.prefix(c, p[i]) {
 				return i + 1
@@ -218,7 +219,7 @@ func (j *Judge) feedBase(p []byte, i int) int {
 		}
 		if class == classOther {
 			i++
-			if j.listening != 0 || c == ';' || c == '.' {
+			if j.listening != 0 || c == ';' {
 				j.onSymbol(c)
 			} else {
 				j.prev = c

@@ -8,7 +8,7 @@ import (
 const (
 	skimBlock  = 12 // bytes looked at together
 	skimAhead  = 8  // bytes that must stand behind a block
-	skimPrefix = 6  // bytes of a word that are compared; no word that matters is shorter
+	skimPrefix = 6  // bytes of a word that are compared; skimShort knows the shorter words
 	skimMask   = 1<<skimBlock - 1
 )
 
@@ -17,7 +17,7 @@ const (
 const (
 	skimIdent  = 1 << (iota * skimBlock) // is of a word
 	skimStop                             // begins what is no word, space or plain punctuation
-	skimInside                           // is a stop unless a word is in front: . and digits
+	skimInside                           // is a stop unless a word is in front: digits
 	skimFirst                            // is the first letter of a word that may matter
 	skimSecond                           // is the second letter of one
 )
@@ -37,11 +37,13 @@ func makeSkimClass() (t [256]uint64) {
 		} else if isIdentStart(c) {
 			t[i] = skimIdent
 		}
+		if i >= 0x80 {
+			t[i] |= skimStop
+		}
 	}
 	for _, c := range `'"$-/;&` {
 		t[c] = skimStop
 	}
-	t['.'] = skimInside
 	for _, w := range bodyWords() {
 		t[w[0]] |= skimFirst
 		t[w[0]&^0x20] |= skimFirst
@@ -69,6 +71,14 @@ func skimHash(b uint64) uint64 {
 	return (b&prefix | fold) * 0x9e3779b97f4a7c15 >> 52
 }
 
+// skimShort reports whether a word whose first bytes are b may be one that
+// matters and is shorter than skimPrefix.
+func skimShort(b uint64) bool {
+	const into, treat = 'i' | 'n'<<8 | 't'<<16 | 'o'<<24, 't' | 'r'<<8 | 'e'<<16 | 'a'<<24
+	b = b&(1<<32-1) | 0x20202020
+	return b == into || b == treat
+}
+
 // skim passes over words, space and punctuation to which the guard does not
 // listen, without a look at each, and returns where a token begins that needs
 // one. It must be called between tokens while nothing is listened to.
@@ -93,8 +103,9 @@ func (j *Judge) skim(p []byte, from int) int {
 		second := sum>>(4*skimBlock+1) | 1<<(skimBlock-1)
 		for s := starts & (sum >> (3 * skimBlock)) & second; s != 0; s &= s - 1 {
 			at := i + bits.TrailingZeros64(s)
-			h := skimHash(binary.LittleEndian.Uint64(p[at:]))
-			if skimWords[h>>6]>>(h&63)&1 != 0 {
+			b := binary.LittleEndian.Uint64(p[at:])
+			h := skimHash(b)
+			if skimWords[h>>6]>>(h&63)&1 != 0 || skimShort(b) {
 				return j.skimmed(p, from, at)
 			}
 		}

@@ -23,7 +23,8 @@ var fragments = []string{
 	"(", ")", "[", "]", ":", "::text", "=", "E'", "U&'", `U&"`, "N'", "b'", "1", "1e", "$1", "x", "e", "u", "é", "a$a$", "select ", "set ",
 	"reset ", "session ", "local ", "time zone ", "authorization ", "role ", "names ", "to ", "default ", "all ", "none ", "app", "app.is_admin",
 	"'app.is_admin'", "'true'", "'false'", "set_config(", "pg_catalog.", "ts_rewrite(", ".ts_stat", "update ", "pg_settings ", "create ",
-	"function ", "alter ", "user ", "mapping ", "discard ", "prepare ", "transaction ", "uescape ", "from ", "current ", "a_rather_long_word",
+	"function ", "alter ", "user ", "mapping ", "discard ", "prepare ", "transaction ", "uescape ", "from ",
+	"treat(", "into ", "view ", "rule ", "explain ", "schema ", "only ", "name", "'view'", "İ", "conf\xddg(", "::", "ts_stat ", "delete ", "for ", "current ", "a_rather_long_word",
 }
 
 func TestVerdictsDoNotDependOnChunks(t *testing.T) {
