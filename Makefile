@@ -4,7 +4,6 @@ GOFUMPT_VERSION       := v0.12.0
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 30s
-AS_ROOT  := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 TOOLS         := $(CURDIR)/.cache/bin
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
@@ -30,8 +29,7 @@ lint: $(GOLANGCI_LINT) $(GOFUMPT) ## check the format and the code
 	$(GOLANGCI_LINT) run ./...
 
 demo: build ## start a throw-away PostgreSQL with two tenants and the proxy in front of it
-	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! command -v apt-get >/dev/null || \
-		{ $(AS_ROOT) apt-get update -q && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql; }
+	@integration/install.sh server
 	@./tenantgate demo
 
 bench: ## run the micro benchmarks

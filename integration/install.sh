@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks, and nothing else: Debian
 # packages (as root or through sudo) and the Node packages of the lock files.
+# With the argument `server` it is the PostgreSQL server alone, for the demo.
 # Where everything is there already it needs neither network nor privileges.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -19,18 +20,19 @@ need() {
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
 postgres_server() { has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres'; }
 
-need gcc libc6-dev -- has gcc # the race detector needs a C compiler
 need postgresql -- postgres_server
-need postgresql-client -- has psql
-need pgbouncer -- has pgbouncer
-need prometheus -- has promtool
-need default-jdk-headless -- has javac
-need libpostgresql-jdbc-java -- test -e /usr/share/java/postgresql.jar
-need nodejs -- has node
-need npm -- has npm
-for module in psycopg2 asyncpg sqlalchemy fastapi uvicorn; do
-	need "python3-$module" -- /usr/bin/python3 -c "import $module"
-done
+if [[ ${1:-} != server ]]; then
+	need gcc libc6-dev -- has gcc # the race detector needs a C compiler
+	need postgresql-client -- has psql
+	need prometheus -- has promtool
+	need default-jdk-headless -- has javac
+	need libpostgresql-jdbc-java -- test -e /usr/share/java/postgresql.jar
+	need nodejs -- has node
+	need npm -- has npm
+	for module in psycopg2 asyncpg sqlalchemy fastapi uvicorn; do
+		need "python3-$module" -- /usr/bin/python3 -c "import $module"
+	done
+fi
 
 if ((${#missing[@]})); then
 	echo "installing: ${missing[*]}" >&2
@@ -57,6 +59,7 @@ if ((${#missing[@]})); then
 		-o Dpkg::Options::=--force-confold "${missing[@]}"
 fi
 
+[[ ${1:-} != server ]] || exit 0
 shopt -s nullglob
 for lock in clients/*/package-lock.json; do
 	dir=$(dirname "$lock")
