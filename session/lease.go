@@ -291,9 +291,13 @@ func (l *Lease) completed(body []byte) {
 }
 
 // probed enters the context again behind an Execute that undid it, in the middle
-// of the batch: without a Sync, so that an error still skips the rest.
+// of the batch: without a Sync, so that an error still skips the rest. To
+// PostgreSQL this is one more statement of the batch, so that what refuses to be
+// "executed within a pipeline" (VACUUM, say) is refused behind it.
 func (l *Lease) probed(out *Out) error {
 	switch {
+	case l.probe.on && l.owed.adrift: // whether it runs cannot be known, nor whether it is answered
+		return errAdrift
 	case !l.probe.on, l.owed.waiting() && !(l.owed.copying && l.owed.last('E')), l.probe.undid && l.cancelling:
 		return nil
 	case !l.probe.undid: // it failed, was skipped or did something else, such as a COPY

@@ -127,6 +127,22 @@ func TestAMessageThatHasBegunIsTakenToItsEnd(t *testing.T) {
 	}
 }
 
+// TestASessionThatCannotBeFollowedEnds: whether the reset behind the Sync runs depends on whether the
+// COPY has swallowed that.
+func TestASessionThatCannotBeFollowedEnds(t *testing.T) {
+	d := newDialog(t, 0)
+	d.pg.dead = true
+	d.rest = bytes.Join([][]byte{parse("", "copy 1 in"), run("", ""), message('S'), parse("", "reset all"), run("", "")}, nil)
+	d.take()
+	d.answer(bytes.Join([][]byte{message('1'), message('2'), message('G', "\x00\x00\x00")}, nil))
+	if d.err != nil || !d.lease.Holding() {
+		t.Fatalf("error %v, holding %v", d.err, d.lease.Holding())
+	}
+	if d.answer(wire.AppendError(nil, "ERROR", "57014", "x", "")); !errors.Is(d.err, errAdrift) || d.lease.Poolable() {
+		t.Errorf("error %v, poolable %v", d.err, d.lease.Poolable())
+	}
+}
+
 // TestSettingsOfTheClientStay: entering again restores the settings of the startup packet where a reset
 // undid them, and leaves alone what the client has set itself.
 func TestSettingsOfTheClientStay(t *testing.T) {
@@ -216,5 +232,56 @@ func TestALeaseIsBusyUntilTheLastByte(t *testing.T) {
 	d.answer(message('1')[3:])
 	if d.lease.Busy() || d.lease.Poolable() {
 		t.Errorf("busy %v, poolable %v behind a batch without a Sync", d.lease.Busy(), d.lease.Poolable())
+	}
+}
+
+// TestAContextThatIsNotConfirmedEndsTheSession: at its beginning as well as later, and nothing of the
+// client is taken or poolable then.
+func TestAContextThatIsNotConfirmedEndsTheSession(t *testing.T) {
+	right := []string{"a", "true", "user of a"}
+	answer := func(values ...string) []byte {
+		return bytes.Join([][]byte{
+			message('1'), message('2'), message('D', string(dataRow(values...))), message('C', "SELECT 1\x00"), message('3'), message('3'), message('Z', "I"),
+		}, nil)
+	}
+	row := message('D', string(dataRow(right...)))
+	null := message('D', "\x00\x03\x00\x00\x00\x01a\xff\xff\xff\xff\x00\x00\x00\x09user of a")
+	for name, said := range map[string][]byte{
+		"another tenant":  answer("b", "true", "user of a"),
+		"no tenant":       answer("", "true", "user of a"),
+		"another setting": answer("a", "true", "user of b"),
+		"too few":         answer("true", "user of a"),
+		"no row":          bytes.ReplaceAll(answer(right...), row, nil),
+		"null":            bytes.ReplaceAll(answer(right...), row, null),
+		"error":           append(append(message('1'), wire.AppendError(nil, "ERROR", "57014", "x", "")...), message('Z', "I")...),
+		"fatal":           wire.AppendError(nil, "FATAL", "57P01", "x", ""),
+		"out of turn":     message('Z', "I"),
+		"another's row":   append(bytes.Clone(row), answer(right...)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDialog(t, 0)
+			d.pg.dead = true
+			d.rest = query("reset all")
+			d.take()
+			d.answer(append(message('C', "RESET\x00"), message('Z', "I")...))
+			if d.err != nil || !d.lease.Holding() {
+				t.Fatalf("error %v, holding %v", d.err, d.lease.Holding())
+			}
+			d.answer(said)
+			if d.err == nil || d.lease.Poolable() && d.lease.Idle() {
+				t.Errorf("error %v, poolable %v", d.err, d.lease.Poolable())
+			}
+			if strings.Contains(d.types()[2:], "D") {
+				t.Errorf("the client got %s", d.types())
+			}
+		})
+	}
+	d := newDialog(t, 0)
+	d.pg.dead = true
+	d.rest = query("reset all")
+	d.take()
+	d.answer(append(message('C', "RESET\x00"), message('Z', "I")...))
+	if d.answer(answer(right...)); d.err != nil || d.lease.Holding() {
+		t.Errorf("the right answer: error %v, holding %v", d.err, d.lease.Holding())
 	}
 }

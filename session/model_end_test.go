@@ -15,7 +15,9 @@ func (p *postgres) complete(text, tag string, q *portal) {
 		}
 		return
 	}
-	p.pipelined = true
+	// Where the proxy enters the context in the middle of a batch, PostgreSQL takes what comes behind it
+	// for a part of the same pipeline, and refuses a second DISCARD ALL there. Only that is passed over.
+	p.pipelined = p.pipelined || !isEnter(text)
 }
 
 // fail ends a statement, or a message, with an error.
