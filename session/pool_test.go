@@ -21,7 +21,6 @@ type bench struct {
 	opens  []*Server
 	names  map[*Server]string
 	byName map[string]*Server
-	lag    time.Duration // how long it takes to open a server
 }
 
 func newBench(t *testing.T, cfg PoolConfig) *bench {
