@@ -115,16 +115,17 @@ type Judge struct {
 	name      [maxLiteral]byte
 	set       setKind // of the name
 
-	callee  callee
-	depth   int // of brackets, while calls is not 0
-	calls   int // open calls of ts_rewrite
-	rewrite [4]rewriteCall
-	casting bool // the name that set_config gets is cast to text
-	first   bool // no token was read yet
-	dumping bool // the string begins with SELECT set_config
-	dumped  int  // of dumpTokens
-	alone   bool // all of pg_dump's statement was read: nothing may follow
-	fold    [maxIdent]byte
+	callee    callee
+	depth     int // of brackets, while calls is not 0
+	calls     int // open calls of ts_rewrite
+	rewrite   [4]rewriteCall
+	targeting bool // it may be a part of the name that pendTarget waits for
+	casting   bool // the name that set_config gets is cast to text
+	first     bool // no token was read yet
+	dumping   bool // the string begins with SELECT set_config
+	dumped    int  // of dumpTokens
+	alone     bool // all of pg_dump's statement was read: nothing may follow
+	fold      [maxIdent]byte
 }
 
 // Begin starts a statement string. conforming is standard_conforming_strings as

@@ -73,6 +73,7 @@ func (j *Judge) bodyWord(t token) {
 		}
 		return
 	}
+	j.targeting = j.pending == pendTargetDot
 	switch {
 	case t.is("update"), t.is("into"):
 		j.pending = pendTarget
@@ -101,7 +102,7 @@ func (j *Judge) bodyWord(t token) {
 		return
 	}
 	c, ok := callees[string(t.text)]
-	if !ok || t.long || j.pending == pendTargetDot {
+	if !ok || t.long {
 		return
 	}
 	// x.f calls f(x) for a function of one argument, and TREAT(x AS f) does.
@@ -133,11 +134,13 @@ func (j *Judge) await(t token) {
 	case pendCall:
 		if t.isSym('(') {
 			j.call()
-		} else {
-			j.dumping = false
+			return
 		}
+		j.dumping = false
+		j.resumeTarget(t)
 	case pendTreat:
 		j.treating = j.treating || t.isSym('(')
+		j.resumeTarget(t)
 	case pendUnicode:
 		switch {
 		case t.isSym('('):

@@ -13,10 +13,18 @@ func (j *Judge) awaitTarget(p pending, t token) {
 		}
 	case t.kind == tokUni, t.kind <= tokName && string(t.text) == settingsView:
 		j.violate(RuleHiddenSettings)
-	case t.isSym('('), t.kind == tokWord && beforeTarget(string(t.text)):
+	case t.isSym('('), t.isSym('.'), t.kind == tokWord && beforeTarget(string(t.text)):
 		j.pending = pendTarget
 	case t.kind <= tokName:
 		j.pending = pendTargetDot
+	}
+}
+
+// resumeTarget reads on in a target's name behind a part of it that is also the
+// name of a function, or TREAT.
+func (j *Judge) resumeTarget(t token) {
+	if j.targeting && t.isSym('.') {
+		j.pending = pendTarget
 	}
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,6 +49,40 @@ func TestVerdictsDoNotDependOnChunks(t *testing.T) {
 	}
 	if violations < 1000 {
 		t.Errorf("only %d of the statements violate a rule: the fragments show too little", violations)
+	}
+}
+
+func TestNoWordsInFrontHideWhatFollows(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	words := slices.DeleteFunc(slices.Clone(fragments), func(f string) bool {
+		return strings.ContainsAny(f, `'"$;\`) || strings.Contains(f, "--") || strings.ContainsAny(f, "/*-")
+	})
+	words = append(words, `"x"`, "'x'", "$1", "set_config ", "pg_notify ", "lo_get.", "delete from ", `U&"x" `, "uescape '!' ")
+	var j Judge
+	clean := 0
+	for range 30_000 {
+		b := []byte("SELECT ")
+		for range r.IntN(10) {
+			b = append(b, words[r.IntN(len(words))]...)
+		}
+		if judge(strictGuard, string(b), true, len(b)).Rule != "" {
+			continue
+		}
+		clean++
+		for _, tail := range []string{
+			" set_config('app.is_admin','true',false)", ".ts_stat", " TREAT('x' AS ts_stat)", " UPDATE ONLY (a.pg_settings) SET x = 1",
+			" INTO TEMP pg_settings", ` U&"x" UESCAPE '!'(1)`, ";SET app.is_admin = true",
+		} {
+			j.Begin(strictGuard, true, testOwn)
+			j.Feed(b)
+			j.Feed([]byte(tail))
+			if j.End().Rule == "" {
+				t.Fatalf("%s%s passed", b, tail)
+			}
+		}
+	}
+	if clean < 10_000 {
+		t.Errorf("only %d beginnings are harmless: the words show too little", clean)
 	}
 }
 
