@@ -104,6 +104,7 @@ type Judge struct {
 
 	rolled    Rule // the rule of CREATE, ALTER or DROP, should USER not be followed by MAPPING FOR
 	viewing   bool // CREATE VIEW, CREATE RULE or ALTER: pg_settings may get another name
+	storing   bool // CREATE or ALTER: what is stored may run in the session of another tenant
 	ruling    bool // CREATE RULE stands in the string: a ; in it may be part of it
 	creating  bool // CREATE may follow within the statement
 	treating  bool // TREAT( was read: the name of a type may be one of a function

@@ -274,7 +274,7 @@ func (j *Judge) awaitValue(p pending, t token) {
 // judgeCall judges set_config of a protected setting; a nil value is unknown.
 func (j *Judge) judgeCall(value []byte) {
 	switch {
-	case j.set == setContext && value != nil && j.isOwn(j.setting(), value):
+	case j.set == setContext && value != nil && !j.storing && !j.ruling && j.isOwn(j.setting(), value):
 	case j.set == setContext, j.set == setSeal:
 		j.violate(RuleContextCall)
 	default:

@@ -163,7 +163,7 @@ func (j *Judge) onLiteral() {
 // restart makes ready for the next statement of the string.
 func (j *Judge) restart() {
 	j.stage, j.listening = stageStart, ^uint64(0)
-	j.clauses, j.viewing, j.creating, j.treating, j.first = false, false, false, false, false
+	j.clauses, j.viewing, j.creating, j.treating, j.storing, j.first = false, false, false, false, false, false
 }
 
 // token takes every token where the guard listens.
@@ -310,9 +310,9 @@ func (j *Judge) start(t token) {
 	case "do":
 		j.violate(RuleHiddenDo)
 	case "create":
-		j.stage = stageCreate
+		j.stage, j.storing = stageCreate, true
 	case "alter":
-		j.stage = stageAlter
+		j.stage, j.storing = stageAlter, true
 	case "drop":
 		j.stage = stageDrop
 	case "reassign":

@@ -169,6 +169,11 @@ func TestGuardRefusesEverySpellingOfAnEscape(t *testing.T) {
 		{RuleContextCall, `SELECT update FROM set_config('app.is_admin','true',false) update`},
 		{RuleContextCall, `SELECT update(set_config('app.is_admin','true',false))`},
 		{RuleContextCall, `SELECT 1 FOR UPDATE LIMIT set_config('app.is_admin','true',false)`},
+		// Another tenant's session may run what is stored.
+		{RuleContextCall, `CREATE TABLE t (a text DEFAULT set_config('app.current_tenant_id', 'acme', false))`},
+		{RuleContextCall, `CREATE SCHEMA s CREATE VIEW v AS SELECT set_config('app.current_tenant_id', 'acme', false)`},
+		{RuleContextCall, `CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT set_config('app.current_tenant_id', 'acme', false))`},
+		{RuleContextCall, `ALTER DOMAIN d SET DEFAULT set_config('app.current_tenant_id', 'acme', false)`},
 		{RuleContextCall, `CALL p(set_config('app.is_admin','true',false))`},
 		{RuleContextCall, `SELECT set_config('x', set_config('app.is_admin','true',false), false)`},
 		{RuleContextCall, `SELECT set_config('tenantgate.seal', '', false)`},
