@@ -1,18 +1,27 @@
 package proxy
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -244,4 +253,161 @@ func TestAClientCAAsksForACertificateOfItsOwn(t *testing.T) {
 	if _, err := handshake(t, c, client); err != nil {
 		t.Errorf("a client with a certificate of the authority: %v", err)
 	}
+}
+
+// direction is the record layer of TLS 1.3 in one direction (RFC 8446, section 5), with
+// TLS_AES_128_GCM_SHA256: crypto/tls sends no key update by itself and chooses its segments alone.
+type direction struct {
+	secret []byte
+	aead   cipher.AEAD
+	iv     []byte
+	number uint64 // of the next record
+}
+
+// expand is HKDF-Expand-Label (RFC 8446, section 7.1).
+func expand(t *testing.T, secret []byte, label string, n int) []byte {
+	label = "tls13 " + label
+	info := append([]byte{0, byte(n), byte(len(label))}, label...)
+	b, err := hkdf.Expand(sha256.New, secret, string(append(info, 0)), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func newDirection(t *testing.T, secret []byte) *direction {
+	block, err := aes.NewCipher(expand(t, secret, "key", 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &direction{secret: secret, aead: aead, iv: expand(t, secret, "iv", 12)}
+}
+
+// next is the direction behind a key update.
+func (d *direction) next(t *testing.T) *direction {
+	return newDirection(t, expand(t, d.secret, "traffic upd", sha256.Size))
+}
+
+func (d *direction) nonce() []byte {
+	nonce := bytes.Clone(d.iv)
+	for i := range 8 {
+		nonce[4+i] ^= byte(d.number >> (56 - 8*i))
+	}
+	d.number++
+	return nonce
+}
+
+// The content types of TLS records.
+const (
+	recordAlert     = 21
+	recordHandshake = 22
+	recordData      = 23
+)
+
+// append adds a record to b.
+func (d *direction) append(b []byte, kind byte, content []byte) []byte {
+	n := len(content) + 1 + d.aead.Overhead()
+	head := []byte{recordData, 3, 3, byte(n >> 8), byte(n)}
+	inner := append(bytes.Clone(content), kind)
+	return append(append(b, head...), d.aead.Seal(nil, d.nonce(), inner, head)...)
+}
+
+// forger is a TLS client that writes its records itself, after a handshake by crypto/tls.
+type forger struct {
+	net.Conn
+	t        *testing.T
+	out, in  *direction
+	pending  []byte
+	answered int // key updates that came
+}
+
+// forged runs the handshake on conn and takes its keys.
+func forged(t *testing.T, conn net.Conn, config *tls.Config) *forger {
+	var log bytes.Buffer
+	config.KeyLogWriter = &log
+	c := tls.Client(conn, config)
+	if err := c.Handshake(); err != nil {
+		t.Error(err)
+		return nil
+	}
+	if suite := c.ConnectionState().CipherSuite; suite != tls.TLS_AES_128_GCM_SHA256 {
+		t.Errorf("the cipher suite is %s", tls.CipherSuiteName(suite))
+		return nil
+	}
+	secrets := map[string][]byte{}
+	for line := range strings.Lines(log.String()) {
+		if f := strings.Fields(line); len(f) == 3 {
+			secrets[f[0]], _ = hex.DecodeString(f[2])
+		}
+	}
+	return &forger{
+		Conn: conn, t: t, out: newDirection(t, secrets["CLIENT_TRAFFIC_SECRET_0"]), in: newDirection(t, secrets["SERVER_TRAFFIC_SECRET_0"]),
+	}
+}
+
+// forging is a connection to the loop whose peer forges its records.
+func (r *running) forging() (*probe, *forger) {
+	r.t.Helper()
+	p, peer := r.encrypted(func(conn net.Conn, config *tls.Config) net.Conn { return forged(r.t, conn, config) })
+	f := peer.(*forger)
+	if f == nil {
+		r.t.FailNow()
+	}
+	return p, f
+}
+
+// updateKeys adds a key update to b: the peer is to answer with one of its own.
+func (f *forger) updateKeys(b []byte) []byte {
+	b = f.out.append(b, recordHandshake, []byte{24, 0, 0, 1, 1})
+	f.out = f.out.next(f.t)
+	return b
+}
+
+// flush sends b in one segment.
+func (f *forger) flush(b []byte) {
+	f.t.Helper()
+	_ = f.SetDeadline(time.Now().Add(longest))
+	if _, err := f.Write(b); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// expect reads data until it has text.
+func (f *forger) expect(text string) {
+	f.t.Helper()
+	_ = f.SetDeadline(time.Now().Add(longest))
+	for len(f.pending) < len(text) {
+		var head [5]byte
+		if _, err := io.ReadFull(f, head[:]); err != nil {
+			f.t.Fatalf("have %q, want %q: %v", f.pending, text, err)
+		}
+		body := make([]byte, binary.BigEndian.Uint16(head[3:]))
+		if _, err := io.ReadFull(f, body); err != nil {
+			f.t.Fatal(err)
+		}
+		inner, err := f.in.aead.Open(nil, f.in.nonce(), body, head[:])
+		if err != nil {
+			f.t.Fatalf("a record that is not in order: %v", err)
+		}
+		switch content, kind := inner[:len(inner)-1], inner[len(inner)-1]; kind {
+		case recordData:
+			f.pending = append(f.pending, content...)
+		case recordHandshake:
+			if content[0] != 24 {
+				f.t.Fatalf("handshake message %d", content[0])
+			}
+			f.answered++
+			f.in = f.in.next(f.t)
+		default:
+			f.t.Fatalf("record of type %d: %x", kind, content)
+		}
+	}
+	if got := string(f.pending[:len(text)]); got != text {
+		f.t.Fatalf("%q came, want %q", got, text)
+	}
+	f.pending = f.pending[len(text):]
 }
