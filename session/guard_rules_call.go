@@ -96,7 +96,7 @@ func (j *Judge) bodyWord(t token) {
 			j.violate(RuleChannelsNotify)
 		}
 		return
-	case (j.viewing || j.ruling) && string(t.text) == "pg_settings":
+	case (j.viewing || j.ruling) && string(t.text) == settingsView:
 		// A view on it can be updated as it can.
 		j.violate(RuleHiddenSettings)
 		return

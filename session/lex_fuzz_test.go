@@ -15,6 +15,8 @@ var fuzzSeeds = []string{
 	`SELECT pg_catalog.set_config('app.is_admin'::text, 'false'::text, true), set_config($1, 'x', false)`,
 	`CREATE OR REPLACE FUNCTION f() RETURNS void LANGUAGE sql SET app.is_admin = true AS $_$ ; DO $_$`,
 	`UPDATE ONLY pg_catalog.pg_settings SET a = 1; ALTER USER MAPPING x; DROP OWNED BY y; PREPARE TRANSACTION 'x'`,
+	`SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind' ; SELECT TREAT(a AS b.U&"c"), größe.İ`,
+	`EXPLAIN ANALYZE CREATE TEMP TABLE a.b AS SELECT 1 INTO c; CREATE RULE r AS ON INSERT TO t DO (; NOTIFY x; UPDATE ONLY (a.b.pg_settings) SET a = 1)`,
 	"SELECT 'a' \t\n--b\n'c' -", "SET x = $tag$", "u&", "e", "$", "$a", "-", "/", "'", "\"", "RESET", "SET NAMES\x00;RESET ALL",
 }
 
