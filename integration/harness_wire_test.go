@@ -120,7 +120,7 @@ func (w *wire) requestTLS(config *tls.Config) error {
 	w.send(untyped(codeSSL))
 	_ = w.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if b, err := w.r.ReadByte(); err != nil || b != 'S' {
-		return fmt.Errorf("the SSLRequest was answered with %q, %v", b, err)
+		return fmt.Errorf("the SSLRequest was answered with %q, %w", b, err)
 	}
 	return w.startTLS(config)
 }
@@ -214,15 +214,6 @@ func (w *wire) rest(within time.Duration) []frame {
 	}
 }
 
-// silent fails the test when the server says anything within the time.
-func (w *wire) silent(d time.Duration) {
-	w.t.Helper()
-	f, err := w.readWithin(d)
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		w.t.Fatalf("%s: expected silence, got %v, %v", w.ep.name, f, err)
-	}
-}
-
 // value runs SQL that gives one value.
 func (w *wire) value(sql string) string {
 	w.t.Helper()
@@ -271,7 +262,7 @@ func (w *wire) cancel(wait bool) error {
 	if n == 0 && gone(err) {
 		return nil
 	}
-	return fmt.Errorf("the cancel socket answered %d bytes, %v", n, err)
+	return fmt.Errorf("the cancel socket answered %d bytes, %w", n, err)
 }
 
 // loginBurst renders the ParameterStatus values, sorted.

@@ -179,7 +179,9 @@ func TestAStalledReaderCostsNoMemory(t *testing.T) {
 		before := p.residentBytes(t)
 		large, many := ep.login(t), ep.login(t)
 		large.send(simple("SELECT repeat('x', 1000) FROM generate_series(1, 100000)"))
-		many.conn.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(16 << 10)
+		if err := many.conn.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(16 << 10); err != nil {
+			t.Fatal(err)
+		}
 		query := simple("SELECT repeat('y', 4000), 'number'")
 		go func() {
 			for range 5000 {

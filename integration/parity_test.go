@@ -51,8 +51,11 @@ var paritySessions = map[string][]exchange{
 		q("DEALLOCATE t"), x(parse("t", "SELECT 1")), q("DEALLOCATE ALL"), x(parse("t", "SELECT 2"), bind("", "t"), execute("", 0)), x(parse("bad", "SELEC")), x(describe('S', "bad")),
 	},
 	"pipelines": {
-		x(extended("SELECT 1"), extended("SELECT 2"), extended("SELECT 3")), x(extended("SELECT 1"), extended("SELECT 1/0"), extended("SELECT 3")), {join(extended("SELECT 1"), syncMessage, extended("SELECT 1/0"), syncMessage, extended("SELECT 3"), syncMessage), 3},
-		{join(simple("SELECT 1"), simple("SELECT 1/0"), simple("SELECT 2"), simple("")), 4}, {join(simple("BEGIN"), extended("SELECT 1/0"), syncMessage, simple("SELECT 1"), simple("ROLLBACK")), 4}, {join(syncMessage, syncMessage, flush, syncMessage), 3},
+		x(extended("SELECT 1"), extended("SELECT 2"), extended("SELECT 3")), x(extended("SELECT 1"), extended("SELECT 1/0"), extended("SELECT 3")),
+		{join(extended("SELECT 1"), syncMessage, extended("SELECT 1/0"), syncMessage, extended("SELECT 3"), syncMessage), 3},
+		{join(simple("SELECT 1"), simple("SELECT 1/0"), simple("SELECT 2"), simple("")), 4},
+		{join(simple("BEGIN"), extended("SELECT 1/0"), syncMessage, simple("SELECT 1"), simple("ROLLBACK")), 4},
+		{join(syncMessage, syncMessage, flush, syncMessage), 3},
 		x(extended("BEGIN"), extended("SELECT count(*) FROM users"), extended("COMMIT")), x(extended("CREATE TEMP TABLE rolled_back (a int)"), extended("SELECT 1/0")), q("SELECT to_regclass('rolled_back')"), x(parse("", ""), bind("", ""), execute("", 0)),
 		x(parse("", "SELECT 1; SELECT 2")), x(extended("SELECT 1/0"), simple("SELECT 'swallowed'"), extended("SELECT 'swallowed'")), q("SELECT 'goes on'"),
 	},
@@ -62,11 +65,23 @@ var paritySessions = map[string][]exchange{
 		q("BEGIN; DECLARE c SCROLL CURSOR FOR SELECT n FROM generate_series(1, 10) n; FETCH 3 FROM c; FETCH BACKWARD 1 FROM c; MOVE 2 FROM c; FETCH ALL FROM c; CLOSE c; COMMIT"),
 	},
 	"copy": {
-		q("CREATE TEMP TABLE c (a int, b text)"), {join(simple("COPY c FROM STDIN"), copyData("1\tone\n2\ttw"), copyData("o\n"), copyDone), 1}, {join(simple("COPY c FROM STDIN (FORMAT csv)"), copyData("3,\"three, or so\"\n"), copyDone), 1}, q("SELECT * FROM c ORDER BY a"),
-		{join(simple("COPY c FROM STDIN"), copyData("x\tnot a number\n"), copyDone), 1}, {join(simple("COPY c FROM STDIN"), copyData("9\tnine\n"), copyFail("changed my mind")), 1}, q("COPY c TO STDOUT"), q("COPY (SELECT * FROM plain_numbers ORDER BY n LIMIT 50) TO STDOUT (FORMAT binary)"),
-		q("COPY c TO STDOUT; SELECT 'and more'; COPY c TO STDOUT"), {join(simple("COPY c FROM STDIN; SELECT count(*) FROM c"), copyData("4\tfour\n"), copyDone), 1}, {join(extended("COPY c FROM STDIN"), copyData("5\tfive\n"), copyDone, syncMessage), 1},
-		{join(extended("COPY c FROM STDIN"), syncMessage, copyData("6\tsix\n"), flush, copyDone, syncMessage), 1}, x(extended("COPY c TO STDOUT")), {join(extended("COPY c FROM STDIN"), copyFail("no"), syncMessage), 1}, {join(copyData("stray"), copyDone, copyFail("stray"), simple("SELECT count(*) FROM c")), 1},
-		q("COPY users FROM STDIN"), q("COPY nope TO STDOUT"), {join(simple("COPY c FROM STDIN"), copyDone), 1}, {join(simple("BEGIN"), simple("COPY c FROM STDIN"), copyData("bad\n"), copyDone, simple("SELECT 1"), simple("ROLLBACK")), 4},
+		q("CREATE TEMP TABLE c (a int, b text)"),
+		{join(simple("COPY c FROM STDIN"), copyData("1\tone\n2\ttw"), copyData("o\n"), copyDone), 1},
+		{join(simple("COPY c FROM STDIN (FORMAT csv)"), copyData("3,\"three, or so\"\n"), copyDone), 1},
+		q("SELECT * FROM c ORDER BY a"),
+		{join(simple("COPY c FROM STDIN"), copyData("x\tnot a number\n"), copyDone), 1},
+		{join(simple("COPY c FROM STDIN"), copyData("9\tnine\n"), copyFail("changed my mind")), 1},
+		q("COPY c TO STDOUT"), q("COPY (SELECT * FROM plain_numbers ORDER BY n LIMIT 50) TO STDOUT (FORMAT binary)"),
+		q("COPY c TO STDOUT; SELECT 'and more'; COPY c TO STDOUT"),
+		{join(simple("COPY c FROM STDIN; SELECT count(*) FROM c"), copyData("4\tfour\n"), copyDone), 1},
+		{join(extended("COPY c FROM STDIN"), copyData("5\tfive\n"), copyDone, syncMessage), 1},
+		{join(extended("COPY c FROM STDIN"), syncMessage, copyData("6\tsix\n"), flush, copyDone, syncMessage), 1},
+		x(extended("COPY c TO STDOUT")),
+		{join(extended("COPY c FROM STDIN"), copyFail("no"), syncMessage), 1},
+		{join(copyData("stray"), copyDone, copyFail("stray"), simple("SELECT count(*) FROM c")), 1},
+		q("COPY users FROM STDIN"), q("COPY nope TO STDOUT"),
+		{join(simple("COPY c FROM STDIN"), copyDone), 1},
+		{join(simple("BEGIN"), simple("COPY c FROM STDIN"), copyData("bad\n"), copyDone, simple("SELECT 1"), simple("ROLLBACK")), 4},
 	},
 	"notifications": {q("LISTEN a"), q("NOTIFY a, 'payload'"), q("BEGIN"), q("NOTIFY a, 'later'"), q("SELECT 1"), q("COMMIT"), q("SELECT pg_notify('a', repeat('x', 7000))"), q("UNLISTEN *"), q("NOTIFY a"), q("SELECT 1")},
 	"transactions": {
@@ -126,9 +141,19 @@ func TestTheLoginTellsTheSameParameters(t *testing.T) {
 	pg := sharedPostgres(t)
 	p := startProxy(t, pg)
 	for _, params := range [][]string{
-		nil, {"application_name", "my app"}, {"client_encoding", "'utf-8'"}, {"client_encoding", "UNICODE"}, {"client_encoding", "LATIN1"}, {"DateStyle", "ISO"}, {"datestyle", "ISO, MDY"},
-		{"TimeZone", "Europe/Berlin", "extra_float_digits", "2"}, {"IntervalStyle", "iso_8601"}, {"options", "-c TimeZone=Asia/Tokyo -c application_name=with\\ blanks --IntervalStyle=postgres"},
-		{"statement_timeout", "60000", "idle_in_transaction_session_timeout", "60000"}, {"search_path", "pg_catalog"}, {"options", "-c statement_timeout=5s"},
+		nil,
+		{"application_name", "my app"},
+		{"client_encoding", "'utf-8'"},
+		{"client_encoding", "UNICODE"},
+		{"client_encoding", "LATIN1"},
+		{"DateStyle", "ISO"},
+		{"datestyle", "ISO, MDY"},
+		{"TimeZone", "Europe/Berlin", "extra_float_digits", "2"},
+		{"IntervalStyle", "iso_8601"},
+		{"options", "-c TimeZone=Asia/Tokyo -c application_name=with\\ blanks --IntervalStyle=postgres"},
+		{"statement_timeout", "60000", "idle_in_transaction_session_timeout", "60000"},
+		{"search_path", "pg_catalog"},
+		{"options", "-c statement_timeout=5s"},
 	} {
 		const read = "SELECT current_setting('statement_timeout') || current_setting('search_path') || current_setting('extra_float_digits') || current_setting('idle_in_transaction_session_timeout')"
 		login := func(ep endpoint) string {
@@ -161,8 +186,17 @@ func TestTheLoginTellsTheSameParameters(t *testing.T) {
 		}
 	}
 	for _, params := range [][]string{
-		{"app.current_tenant_id", tenantB.id}, {"app.is_admin", "true"}, {"APP.IS_ADMIN", "true"}, {"role", "app_owner"}, {"session_authorization", "postgres"}, {"session_replication_role", "replica"},
-		{"options", "-c app.current_tenant_id=" + tenantB.id}, {"options", "-capp.is_admin=true"}, {"options", "--app.is_admin=true"}, {"options", "-c role=app_owner"}, {"options", "-c \\app.is_admin=true"},
+		{"app.current_tenant_id", tenantB.id},
+		{"app.is_admin", "true"},
+		{"APP.IS_ADMIN", "true"},
+		{"role", "app_owner"},
+		{"session_authorization", "postgres"},
+		{"session_replication_role", "replica"},
+		{"options", "-c app.current_tenant_id=" + tenantB.id},
+		{"options", "-capp.is_admin=true"},
+		{"options", "--app.is_admin=true"},
+		{"options", "-c role=app_owner"},
+		{"options", "-c \\app.is_admin=true"},
 	} {
 		if _, err := p.as(tenantA).tryLogin(t, params...); err == nil || !strings.Contains(err.Error(), "42501") {
 			t.Errorf("%q: %v", params, err)

@@ -251,7 +251,7 @@ func (g *login) fail(err error) {
 // token that was put in the wrong field.
 func printable(name string) string {
 	const longest = 63 // of a name in PostgreSQL
-	if strings.Count(name, ".") >= 2 && strings.HasPrefix(name, "eyJ") {
+	if strings.Count(name, ".") >= 2 && (strings.HasPrefix(name, "eyJ") || len(name) > longest) {
 		return "[redacted]"
 	}
 	return name[:min(len(name), longest)]

@@ -23,7 +23,6 @@ type loop struct {
 	sockets []*socket // by file descriptor
 	dead    []*socket // closed in this turn; their descriptors are freed at its end
 	again   []*socket // to be read once more without an event
-	spare   []*socket // the memory of the previous again
 	timers  timers
 	now     int64 // nanoseconds of the monotonic clock at the start of the turn
 
@@ -100,6 +99,7 @@ func (l *loop) survive() {
 		}
 		l.fault(fault, l.current)
 		l.current = nil
+		l.bury()
 	}()
 	l.turn()
 }
@@ -108,7 +108,21 @@ func (l *loop) finish() {
 	l.mail.Lock()
 	l.mail.over = true
 	l.mail.Unlock()
+	for l.mail.waiting.Load() || len(l.letters) > 0 {
+		l.lastLetters() // whoever sent one waits for what it does
+	}
 	l.poll.close()
+}
+
+// lastLetters is deliver for a loop that takes no more turns.
+func (l *loop) lastLetters() {
+	defer func() {
+		if fault := recover(); fault != nil {
+			l.fault(fault, nil)
+		}
+	}()
+	l.deliver()
+	l.bury()
 }
 
 // stop ends the loop; it must be called on the loop.
@@ -217,10 +231,9 @@ func (l *loop) resume(s *socket) {
 // readAgain reads the sockets that are due without an event, each once: others
 // get their turn in between.
 func (l *loop) readAgain() {
-	batch := l.again
-	l.again = l.spare[:0]
-	for i, s := range batch {
-		batch[i] = nil
+	for range len(l.again) {
+		s := l.again[0]
+		l.again = l.again[1:] // first: it must not come again if it fails
 		s.queued = false
 		l.current = s
 		if !s.closed && s.loop == l {
@@ -228,7 +241,9 @@ func (l *loop) readAgain() {
 		}
 	}
 	l.current = nil
-	l.spare = batch
+	if len(l.again) == 0 {
+		l.again = nil
+	}
 }
 
 func (l *loop) deliver() {
@@ -251,7 +266,7 @@ func (l *loop) deliver() {
 
 // timeout is how long the poller may wait, in milliseconds.
 func (l *loop) timeout() int {
-	if len(l.again) > 0 {
+	if len(l.again) > 0 || len(l.letters) > 0 || l.mail.waiting.Load() {
 		return 0
 	}
 	at, ok := l.timers.next()

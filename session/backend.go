@@ -226,7 +226,9 @@ func ParseDSN(cfg DialConfig) (*pgconn.Config, error) {
 	}
 	// What stands here would be the value that DISCARD ALL restores, for every
 	// tenant; PGOPTIONS, PGAPPNAME and PGTZ of our own environment end up here.
-	pc.RuntimeParams = map[string]string{}
+	// The one exception is how string literals are read: a backend that begins
+	// otherwise could read a pipelined statement in another way than the guard.
+	pc.RuntimeParams = map[string]string{"standard_conforming_strings": "on"}
 	withoutPlaintext(pc)
 	pc.OnNotice = nil
 	return pc, nil

@@ -19,7 +19,7 @@ func TestADSNSetsNothingInTheSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(pc.RuntimeParams) != 0 {
+		if len(pc.RuntimeParams) != 1 || pc.RuntimeParams["standard_conforming_strings"] != "on" {
 			t.Errorf("%s: run-time parameters %v", dsn, pc.RuntimeParams)
 		}
 	}

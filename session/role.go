@@ -16,6 +16,8 @@ select current_user, 'is a superuser' from pg_catalog.pg_roles where rolname = c
 union all
 select current_user, 'has BYPASSRLS' from pg_catalog.pg_roles where rolname = current_user and rolbypassrls
 union all
+select current_user, 'has REPLICATION' from pg_catalog.pg_roles where rolname = current_user and rolreplication and not rolsuper
+union all
 select current_user, 'is a member of ' || pg_catalog.quote_ident(r.rolname) ||
        case when r.rolsuper then ', a superuser' when r.rolbypassrls then ', which has BYPASSRLS' else '' end
 from pg_catalog.pg_roles r

@@ -155,7 +155,7 @@ func (l *loaded) refuseUnsafe() error {
 		case db.err != nil:
 			l.server.Log.Warn("a database does not answer as it should, its clients will be refused", "error", db.err)
 		case db.warn != "":
-			l.server.Log.Warn(db.warn, "key", db.item)
+			l.server.Log.Warn("the context leaves out what policies decide by", "key", db.item, "detail", db.warn)
 		}
 	}
 	return errors.Join(unsafe...)
