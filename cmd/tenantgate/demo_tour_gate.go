@@ -52,7 +52,7 @@ func (t *tour) showTokens(ctx context.Context) error {
 }
 
 // refusedLogin finds in the proxy's log why a login was refused.
-var refusedLogin = regexp.MustCompile(`msg="login refused".* error="token refused: ([^"]*)"`)
+var refusedLogin = regexp.MustCompile(`msg="login refused".* error\.reason=([^ ]+)`)
 
 // loggedReason waits for the log's word on the latest refused login; empty when
 // there is none.
