@@ -75,6 +75,9 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 		}
 		l.server.hide = !passes
 		i += l.server.scan.Take(m)
+		if passes && (m.Type == 'd' || m.Type == 'D') {
+			i += wire.Run(m.Type, p[i:]) // further rows of the same answer
+		}
 		if !passes {
 			run = i
 		}

@@ -63,3 +63,17 @@ func (f Frame) Size() int { return max(0, int(f.Length)-4) }
 
 // Whole tells that all of the body has arrived.
 func (f Frame) Whole() bool { return len(f.Body) == f.Size() }
+
+// Run returns how many bytes at the beginning of p are whole frames of type typ: rows of a result or
+// of a COPY come in thousands, and each answers the same as the one before it.
+func Run(typ byte, p []byte) int {
+	n := 0
+	for len(p)-n >= HeaderSize && p[n] == typ {
+		length := uint64(binary.BigEndian.Uint32(p[n+1:]))
+		if length < 4 || length+1 > uint64(len(p)-n) {
+			break
+		}
+		n += int(length) + 1
+	}
+	return n
+}

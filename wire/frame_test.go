@@ -275,3 +275,27 @@ func BenchmarkScanner(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*frames), "ns/frame")
 }
+
+// TestARunEndsWhereItsFramesDo: only whole frames of the type are in it, whatever
+// a length announces.
+func TestARunEndsWhereItsFramesDo(t *testing.T) {
+	row := []byte{'d', 0, 0, 0, 6, 'a', 'b'}
+	for _, c := range []struct {
+		name string
+		p    []byte
+		want int
+	}{
+		{"nothing", nil, 0},
+		{"another type", []byte{'c', 0, 0, 0, 4}, 0},
+		{"two rows and a header", append(append(append([]byte{}, row...), row...), 'd', 0, 0), 14},
+		{"a row and a part of one", append(append([]byte{}, row...), row[:6]...), 7},
+		{"an empty row", []byte{'d', 0, 0, 0, 4, 'c', 0, 0, 0, 4}, 5},
+		{"a length below four", []byte{'d', 0, 0, 0, 3, 0, 0}, 0},
+		{"a negative length", []byte{'d', 0xff, 0xff, 0xff, 0xff, 0}, 0},
+		{"one byte too few", []byte{'d', 0, 0, 0, 5}, 0},
+	} {
+		if got := Run('d', c.p); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
