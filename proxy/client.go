@@ -237,6 +237,8 @@ func (c *client) serverFault(err error) {
 		c.end(&refusal{reason: endEnter, cause: err, code: enter.Code, text: enter.Message})
 	case errors.As(err, &enter):
 		c.end(&refusal{reason: endEnter, cause: err})
+	case errors.Is(err, session.ErrUnsealed):
+		c.end(&refusal{reason: endEnter, cause: err})
 	case errors.Is(err, session.ErrUnsafeEncoding):
 		c.end(&refusal{reason: endEncoding, cause: err})
 	default:

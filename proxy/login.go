@@ -190,6 +190,9 @@ func (g *login) handOver() error {
 	if err != nil {
 		return &refusal{reason: endInternal, cause: err}
 	}
+	if g.config.OnExpiry == ExpiryIgnore {
+		entry.Outlive()
+	}
 	c := &client{
 		server: g.server, db: g.db, id: g.identity, entry: entry, log: g.id,
 		protocol: g.version, expires: g.expires(),

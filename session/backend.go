@@ -22,7 +22,8 @@ type DialConfig struct {
 	DSN             string // libpq keyword/value or URL form
 	Password        string // from password_file; empty: the DSN's own or none
 	ConnectTimeout  time.Duration
-	AllowUnsafeRole bool // accept a role that row security does not bind
+	AllowUnsafeRole bool    // accept a role that row security does not bind
+	Seal            SealKey // seals the context; zero: it is entered unsealed
 }
 
 // DialFunc opens a network connection. The proxy passes one whose connections
@@ -38,7 +39,9 @@ type Backend struct {
 	Created time.Time
 	Tenant  string // whose context it last carried; a hint for affinity, never a permission
 
-	escapes  bool // standard_conforming_strings is off
+	escapes  bool         // standard_conforming_strings is off
+	seal     *backendSeal // nil: the context is entered unsealed
+	whole    bool         // the database was sealed whole when the connection was opened
 	hijacked *pgconn.HijackedConn
 }
 
@@ -64,21 +67,32 @@ func Dial(ctx context.Context, cfg DialConfig, spec *ContextSpec, dial DialFunc)
 	return b, nil
 }
 
-// Examine opens a connection as Dial does, examines its role, and closes it. It
-// returns the settings that policies decide by and that the context does not
-// enter, so that every client can set them to what it likes.
-func Examine(ctx context.Context, cfg DialConfig, spec *ContextSpec) ([]string, error) {
+// Findings are what Examine found and what is no error by itself.
+type Findings struct {
+	// Forgeable are the settings that policies decide by and that the context does
+	// not enter, so that every client can set them to what it likes.
+	Forgeable []string
+	Seal      SealState
+}
+
+// Examine opens a connection as Dial does, examines its role and the seal of its
+// database, and closes it.
+func Examine(ctx context.Context, cfg DialConfig, spec *ContextSpec) (f Findings, err error) {
 	ctx, cancel := cfg.limit(ctx)
 	defer cancel()
 	conn, err := connect(ctx, cfg, nil)
 	if err != nil {
-		return nil, err
+		return f, err
 	}
 	defer closeNow(conn)
 	if err := examineRole(ctx, conn, cfg, spec); err != nil {
-		return nil, err
+		return f, err
 	}
-	return forgeable(ctx, conn, spec)
+	if f.Seal, _, err = readSeal(ctx, conn, cfg, spec); err != nil {
+		return f, err
+	}
+	f.Forgeable, err = forgeable(ctx, conn, spec)
+	return f, err
 }
 
 // limit bounds everything until the backend is usable.
@@ -112,6 +126,14 @@ func adopt(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *Conte
 	if err := examineRole(ctx, conn, cfg, spec); err != nil {
 		return nil, err
 	}
+	var state SealState
+	var seal *backendSeal
+	if cfg.Seal != (SealKey{}) {
+		var err error
+		if state, seal, err = readSeal(ctx, conn, cfg, spec); err != nil {
+			return nil, err
+		}
+	}
 	if err := conn.SyncConn(ctx); err != nil {
 		return nil, fmt.Errorf("synchronize the connection: %w", err)
 	}
@@ -131,6 +153,7 @@ func adopt(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *Conte
 	return &Backend{
 		Conn: hc.Conn, PID: hc.PID, Params: maps.Clone(hc.ParameterStatuses),
 		Created: time.Now(), escapes: hc.ParameterStatuses["standard_conforming_strings"] == "off", hijacked: hc,
+		seal: seal, whole: state.Whole(),
 	}, nil
 }
 

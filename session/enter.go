@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tenantgate/tenantgate/auth"
 	"github.com/tenantgate/tenantgate/wire"
@@ -21,6 +22,7 @@ type Entry struct {
 	names    []string // of the context's settings, shared by all entries
 	values   []string // their values: one for each name, always
 	settings []wire.Param
+	until    time.Time // the end of the token; zero: the session may outlive it
 }
 
 // NewEntry derives the entry of a verified identity.
@@ -29,8 +31,11 @@ func (s *ContextSpec) NewEntry(session uint64, id auth.Identity, settings []wire
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{Session: session, names: s.Names(), values: values, settings: settings}, nil
+	return &Entry{Session: session, names: s.Names(), values: values, settings: settings, until: id.ExpiresAt()}, nil
 }
+
+// Outlive lets the session go on when its token has expired: before it begins.
+func (e *Entry) Outlive() { e.until = time.Time{} }
 
 // Tenant is the tenant that the entry belongs to.
 func (e *Entry) Tenant() string { return e.values[0] }
@@ -59,7 +64,7 @@ func (e *Entry) undone(f *Effects) (settings []wire.Param, context bool) {
 	for _, n := range e.names {
 		context = context || f.resets(strings.ToLower(n))
 	}
-	return settings, context
+	return settings, context || f.resets(latchSetting)
 }
 
 // resets says whether f resets the setting of that name (lower case).
@@ -80,8 +85,9 @@ const enterName = "tenantgate_enter"
 // UTF-8, so that neither the client's encoding nor its
 // standard_conforming_strings can change them, and come back as bytea to be
 // compared. With seed the random generator gets a fresh start too, because
-// DISCARD ALL leaves it as the last tenant did.
-func (e *Entry) appendEnter(dst []byte, name string, settings []wire.Param, seed bool) ([]byte, error) {
+// DISCARD ALL leaves it as the last tenant did. With a key of the backend's the
+// database verifies the context, and sets it, by itself.
+func (e *Entry) appendEnter(dst []byte, name string, settings []wire.Param, seed bool, s *backendSeal) ([]byte, error) {
 	var sql strings.Builder
 	var params [][]byte
 	var oids []uint32
@@ -104,7 +110,22 @@ func (e *Entry) appendEnter(dst []byte, name string, settings []wire.Param, seed
 		if i > 0 {
 			sql.WriteByte(',')
 		}
+		if s != nil {
+			sql.WriteString("pg_catalog.convert_to(pg_catalog.current_setting(" + bind(oidText, []byte(n)) + "),'UTF8')")
+			continue
+		}
 		sql.WriteString("pg_catalog.convert_to(" + set(n, e.values[i]) + ",'UTF8')")
+	}
+	if s != nil {
+		made := s.make(sealFields(e.names, e.values), e.until)
+		sql.WriteString(" from tenantgate.enter(" + bind(oidText, []byte(made.head)) + "," + bind(oidBytea, made.code) + ",array[")
+		for i, n := range e.names {
+			if i > 0 {
+				sql.WriteByte(',')
+			}
+			sql.WriteString(bind(oidBytea, []byte(strings.ToLower(n))) + "," + bind(oidBytea, []byte(e.values[i])))
+		}
+		sql.WriteString("]::pg_catalog.bytea[])")
 	}
 	dst, err := wire.AppendParse(dst, name, sql.String(), oids...)
 	if err == nil {

@@ -17,9 +17,18 @@ type GuardConfig struct {
 	HiddenSQL  GuardMode // SQL that the guard cannot see or read
 	SharedRole GuardMode // what reaches the other users of the backend's role
 	Channels   GuardMode // what knows no tenant: notifications, large objects
+	// HiddenSealed is HiddenSQL where the database is sealed whole, so that what
+	// cannot be seen cannot forge a context either.
+	HiddenSealed GuardMode
 	// Reserved holds the context's settings, lower case ASCII. Every setting
 	// that begins with "tenantgate." is reserved besides.
 	Reserved []string
+}
+
+// Sealed is the configuration for databases that are sealed whole.
+func (c GuardConfig) Sealed() GuardConfig {
+	c.HiddenSQL = c.HiddenSealed
+	return c
 }
 
 // Guard holds the compiled rules. It is immutable and shared by all sessions.

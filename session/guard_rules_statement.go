@@ -256,6 +256,9 @@ func (j *Judge) step(t token) {
 		if t.is("all") {
 			j.effects.ResetAll, j.effects.Discard, j.effects.DeallocateAll = true, true, true
 		}
+		if t.is("sequences") {
+			j.effects.add([]byte(latchSetting)) // the latch of a sealed context is one
+		}
 	case stageDeallocate:
 		if !t.is("prepare") {
 			j.stage = stageBody

@@ -26,7 +26,8 @@ import (
 // Terms are what all leases of one database share. They are immutable.
 type Terms struct {
 	Guard           *Guard
-	StatementBuffer int // bytes of a statement that are held until it is judged
+	SealedGuard     *Guard // in the place of Guard where the database is sealed whole; nil: the same
+	StatementBuffer int    // bytes of a statement that are held until it is judged
 	// Refusal builds the whole ErrorResponse for a refused statement.
 	Refusal func(*Entry, Denial) []byte
 	// Noted is told of statements that a guard rule in mode log would have
@@ -114,7 +115,7 @@ func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 // of its own, or (inside a batch of the client's, whose error must still skip
 // the rest of the batch) flushed only.
 func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) error {
-	msg, err := l.entry.appendEnter(nil, name, settings, !l.began)
+	msg, err := l.entry.appendEnter(nil, name, settings, !l.began, l.backend.seal)
 	if err != nil {
 		return err
 	}
@@ -283,7 +284,7 @@ type probe struct {
 func (l *Lease) completed(body []byte) {
 	tag, _ := wire.CommandTag(body)
 	discards := tag == "DISCARD ALL"
-	undid := discards || tag == "RESET" || tag == "SET"
+	undid := discards || tag == "RESET" || tag == "SET" || tag == "DISCARD SEQUENCES"
 	if l.probe.on && !l.owed.waiting() {
 		l.probe.undid, l.probe.discards = undid || tag == "ROLLBACK", discards
 	}
@@ -307,6 +308,7 @@ func (l *Lease) probed(out *Out) error {
 	// The settings are not noted as undone: what the client sets from here on stays.
 	settings, _ := l.entry.undone(&l.probe.effects)
 	l.undone.context = true
+	l.fragile = l.fragile || l.probe.effects.resets(latchSetting) // a rollback brings back the settings, not the latch
 	if l.probe.discards {
 		l.probe.discarded = settings
 	}

@@ -37,7 +37,11 @@ func (r *Reset) Begin(b *Backend, spec *ContextSpec) ([]byte, error) {
 	// Names of settings are checked when the configuration is read; quoting keeps
 	// this safe on its own.
 	name := strings.ReplaceAll(spec.TenantSetting, "'", "''")
-	return wire.AppendQuery(msg, "SELECT '"+r.nonce+"', pg_catalog.current_setting('"+name+"', true)")
+	sql := "SELECT '" + r.nonce + "', pg_catalog.current_setting('" + name + "', true)"
+	if b.seal != nil {
+		sql += ", tenantgate.latched()"
+	}
+	return wire.AppendQuery(msg, sql)
 }
 
 // FromServer takes what the backend answers and returns how much of it was
@@ -89,15 +93,23 @@ func (r *Reset) expect(m wire.Frame) error {
 	return nil
 }
 
-// readBack checks the nonce and that no tenant is set. A placeholder that was
+// readBack checks the nonce and that neither a tenant is set nor, where contexts
+// are sealed, a latch. A placeholder that was
 // once set is empty after DISCARD ALL, one that never was is null.
 func (r *Reset) readBack(row []byte) error {
 	columns, ok := wire.DataRow(row, nil)
-	if !ok || len(columns) != 2 || string(columns[0]) != r.nonce {
+	want := 2
+	if r.backend.seal != nil {
+		want = 3
+	}
+	if !ok || len(columns) != want || string(columns[0]) != r.nonce {
 		return fmt.Errorf("%w: the nonce did not come back", errUnproven)
 	}
 	if len(columns[1]) != 0 {
 		return fmt.Errorf("%w: a tenant is still set", errUnproven)
+	}
+	if want == 3 && string(columns[2]) != "f" {
+		return fmt.Errorf("%w: a sealed context is left", errUnproven)
 	}
 	return nil
 }

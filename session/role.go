@@ -27,6 +27,21 @@ where r.rolname <> current_user
   and (r.rolsuper or r.rolbypassrls or r.rolname in ('pg_read_all_data', 'pg_write_all_data',
        'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_maintain'))
 union all
+select current_user, 'has CREATEROLE, and so can make itself a member of any role' from pg_catalog.pg_roles
+where rolname = current_user and rolcreaterole and not rolsuper and pg_catalog.current_setting('server_version_num')::int < 160000
+union all
+(select distinct current_user, 'can get at the seal itself: ' || pg_catalog.quote_ident(r.rolname) || ' has rights on ' || o.what
+from pg_catalog.pg_roles r, pg_catalog.pg_namespace n, lateral (
+  select 'the schema tenantgate' as what where pg_catalog.pg_has_role(r.oid, n.nspowner, 'MEMBER') or pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')
+  union all
+  select 'tenantgate.' || c.relname from pg_catalog.pg_class c where c.relnamespace = n.oid
+    and case c.relkind when 'S' then pg_catalog.has_sequence_privilege(r.oid, c.oid, 'USAGE') or pg_catalog.has_sequence_privilege(r.oid, c.oid, 'UPDATE')
+                       when 'r' then pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT') or pg_catalog.has_any_column_privilege(r.oid, c.oid, 'INSERT')
+                                  or pg_catalog.has_any_column_privilege(r.oid, c.oid, 'UPDATE') or pg_catalog.has_table_privilege(r.oid, c.oid, 'TRIGGER')
+                       else false end) o
+where n.nspname = 'tenantgate' and pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') and not r.rolsuper and r.rolname !~ '^pg_'
+limit 3)
+union all
 (select current_user, 'owns ' || case when c.relowner = u.oid then '' else '(through ' || pg_catalog.quote_ident(o.rolname) || ') ' end ||
         'the table ' || pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) || ', which has row security'
 from pg_catalog.pg_class c

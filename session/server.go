@@ -155,6 +155,9 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 func (l *Lease) entering(m wire.Frame, failure backendError) error {
 	switch m.Type {
 	case 'E':
+		if l.backend.seal != nil && sealLost[failure.code] {
+			return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrUnsealed, failure.message, failure.code)
+		}
 		return &EnterError{Code: failure.code, Message: failure.message, Fatal: failure.fatal}
 	case 'D':
 		if !m.Whole() {

@@ -66,9 +66,17 @@ func (l *Lease) text(m wire.Frame) (name, sql []byte, ok bool) {
 
 // judge runs the guard over one whole statement string.
 func (l *Lease) judge(sql []byte, j *Judge) Verdict {
-	j.Begin(l.terms.Guard, l.conforming(), l.own)
+	j.Begin(l.guard(), l.conforming(), l.own)
 	j.Feed(sql)
 	return j.End()
+}
+
+// guard is the one for the backend at hand.
+func (l *Lease) guard() *Guard {
+	if l.backend.whole && l.terms.SealedGuard != nil {
+		return l.terms.SealedGuard
+	}
+	return l.terms.Guard
 }
 
 // conforming is standard_conforming_strings as the backend last reported it.
@@ -92,7 +100,7 @@ type longStatement struct {
 
 func (l *Lease) newLong(m wire.Frame) *longStatement {
 	s := &longStatement{typ: m.Type, named: m.Type == 'Q'}
-	s.judge.Begin(l.terms.Guard, l.conforming(), l.own)
+	s.judge.Begin(l.guard(), l.conforming(), l.own)
 	s.feed(m.Body)
 	return s
 }

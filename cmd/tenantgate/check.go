@@ -14,9 +14,10 @@ import (
 
 // checked is one line of the check command's report.
 type checked struct {
-	item string // a key path
-	err  error  // nil: ok
-	warn string // what is no error and yet should be known
+	item string   // a key path
+	err  error    // nil: ok
+	warn []string // what is no error and yet should be known
+	seal session.SealState
 }
 
 // runCheck prints the effective configuration with secrets redacted, then one
@@ -51,11 +52,13 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 			continue
 		}
 		fmt.Fprintf(stdout, "ok   %s\n", c.item)
-		if c.warn != "" {
-			fmt.Fprintf(stdout, "WARN %s: %s\n", c.item, c.warn)
+		for _, w := range c.warn {
+			fmt.Fprintf(stdout, "WARN %s: %s\n", c.item, w)
 		}
 	}
-	fmt.Fprintln(stdout, "\nnote:", unsealed)
+	if l.file.Context.Seal.KeyID == "" {
+		fmt.Fprintln(stdout, "\nnote:", unsealed)
+	}
 	return code
 }
 
@@ -76,11 +79,14 @@ func (l *loaded) examineDatabases(ctx context.Context) []checked {
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
-			forgeable, err := session.Examine(ctx, l.server.Databases[name].DialConfig, l.server.Context)
+			found, err := session.Examine(ctx, l.server.Databases[name].DialConfig, l.server.Context)
 			if err != nil {
 				err = fmt.Errorf("databases.%s: %w", name, err)
 			}
-			items[i] = checked{"databases." + name, err, warnForgeable(forgeable)}
+			items[i] = checked{item: "databases." + name, err: err, seal: found.Seal}
+			if err == nil {
+				items[i].warn = append(warnForgeable(&found), warnSeal(&found.Seal)...)
+			}
 		})
 	}
 	all.Wait()
@@ -88,11 +94,29 @@ func (l *loaded) examineDatabases(ctx context.Context) []checked {
 }
 
 // warnForgeable words what it means that policies decide by settings which the
-// context does not enter.
-func warnForgeable(names []string) string {
-	if len(names) == 0 {
-		return ""
+// context does not enter. In a database that is sealed whole they forge nothing.
+func warnForgeable(found *session.Findings) []string {
+	if len(found.Forgeable) == 0 || found.Seal.Whole() {
+		return nil
 	}
-	return "policies read " + strings.Join(names, ", ") + ", which tenantgate does not set: every client can set it to what it likes; " +
-		"list it in context.settings"
+	return []string{"policies read " + strings.Join(found.Forgeable, ", ") + ", which tenantgate does not set: every client can set it to what it likes; " +
+		"list it in context.settings"}
+}
+
+// warnSeal words what keeps a database from being sealed whole.
+func warnSeal(s *session.SealState) (warn []string) {
+	switch {
+	case s.Version == 0:
+		return nil
+	case s.Key == "":
+		return []string{"the database is sealed and context.seal names no key: its sealed tables show no rows"}
+	}
+	if open := s.Open(); len(open) > 0 {
+		warn = append(warn, "not sealed, so that a client with SQL access can forge its tenant there: "+strings.Join(open, ", ")+
+			"; see tenantgate seal status")
+	}
+	if len(s.Excess) > 0 {
+		warn = append(warn, "somebody can get at the seal itself: "+strings.Join(s.Excess, ", ")+"; run tenantgate seal sql again")
+	}
+	return warn
 }

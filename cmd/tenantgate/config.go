@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tenantgate/tenantgate/auth"
+	"github.com/tenantgate/tenantgate/session"
 )
 
 // config is the configuration file. Its keys, their defaults and one comment
@@ -99,6 +100,8 @@ type guardConfig struct {
 type sealConfig struct {
 	KeyID   string   `yaml:"key_id"`
 	KeyFile filePath `yaml:"key_file"`
+
+	key session.SealKey // what key_file holds; check reads it
 }
 
 // databaseConfig is one database that clients may ask for.

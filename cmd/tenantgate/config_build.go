@@ -84,7 +84,7 @@ func (c *config) serverConfig(verifier *auth.Verifier, log *slog.Logger) proxy.C
 		Version: version,
 	}
 	for name, db := range c.Databases {
-		s.Databases[name] = db.server(t.ServerConnect)
+		s.Databases[name] = db.server(t.ServerConnect, c.Context.Seal.key)
 	}
 	return s
 }
@@ -119,19 +119,20 @@ func (x *contextConfig) spec() *session.ContextSpec {
 	return spec
 }
 
-// guard is the guard's mode by family. Without a seal nothing but the guard
-// stands before hidden SQL, so auto means enforce.
+// guard is the guard's mode by family. Where a database is not sealed whole
+// nothing but the guard stands before hidden SQL, so auto means enforce there.
 func (x *contextConfig) guard() session.GuardConfig {
-	hidden := x.Guard.HiddenSQL
+	hidden, sealed := x.Guard.HiddenSQL, x.Guard.HiddenSQL
 	if hidden == "auto" {
-		hidden = "enforce"
+		hidden, sealed = "enforce", "off"
 	}
 	g := session.GuardConfig{
-		Context:    session.GuardMode(x.Guard.Context),
-		HiddenSQL:  session.GuardMode(hidden),
-		SharedRole: session.GuardMode(x.Guard.SharedRole),
-		Channels:   session.GuardMode(x.Guard.Channels),
-		Reserved:   []string{strings.ToLower(x.TenantSetting)},
+		Context:      session.GuardMode(x.Guard.Context),
+		HiddenSQL:    session.GuardMode(hidden),
+		SharedRole:   session.GuardMode(x.Guard.SharedRole),
+		Channels:     session.GuardMode(x.Guard.Channels),
+		HiddenSealed: session.GuardMode(sealed),
+		Reserved:     []string{strings.ToLower(x.TenantSetting)},
 	}
 	for _, name := range sortedKeys(x.Settings) {
 		g.Reserved = append(g.Reserved, strings.ToLower(name))
@@ -140,11 +141,11 @@ func (x *contextConfig) guard() session.GuardConfig {
 }
 
 // server is the database as the server takes it.
-func (d *databaseConfig) server(connectTimeout time.Duration) proxy.Database {
+func (d *databaseConfig) server(connectTimeout time.Duration, seal session.SealKey) proxy.Database {
 	return proxy.Database{
 		DialConfig: session.DialConfig{
 			DSN: string(d.DSN), Password: d.password,
-			ConnectTimeout: connectTimeout, AllowUnsafeRole: d.AllowUnsafeRole,
+			ConnectTimeout: connectTimeout, AllowUnsafeRole: d.AllowUnsafeRole, Seal: seal,
 		},
 		Require:  d.Require,
 		PoolSize: d.PoolSize, MinPoolSize: d.MinPoolSize,

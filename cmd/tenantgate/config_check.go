@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantgate/tenantgate/auth"
 	"github.com/tenantgate/tenantgate/proxy"
+	"github.com/tenantgate/tenantgate/session"
 )
 
 // check looks at every value, and builds what can only be checked by building
@@ -177,8 +178,28 @@ func (c *config) checkContext(p *problems) {
 	p.oneOf(at+"guard.hidden_sql", g.HiddenSQL, "auto", "enforce", "log", "off")
 	p.oneOf(at+"guard.shared_role", g.SharedRole, "enforce", "log", "off")
 	p.oneOf(at+"guard.channels", g.Channels, "enforce", "log", "off")
-	if x.Seal != (sealConfig{}) {
-		p.addf(at+"seal", "the seal is not part of this version; remove key_id and key_file")
+	x.Seal.check(p, at+"seal")
+}
+
+// check reads the key that seals the context.
+func (s *sealConfig) check(p *problems, at string) {
+	switch {
+	case s.KeyID == "" && s.KeyFile == "":
+		return
+	case s.KeyFile == "":
+		p.addf(at+".key_id", "there is no key_file that it belongs to; make one with: tenantgate seal keygen > FILE")
+		return
+	case s.KeyID == "":
+		p.addf(at+".key_file", "there is no key_id that tells the key from the one after it; set one such as k1")
+		return
+	}
+	text, err := os.ReadFile(string(s.KeyFile))
+	if err != nil {
+		p.addf(at+".key_file", "%v", err)
+		return
+	}
+	if s.key, err = session.NewSealKey(s.KeyID, string(text)); err != nil {
+		p.addf(at, "%v; make a key with: tenantgate seal keygen", err)
 	}
 }
 

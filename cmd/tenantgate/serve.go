@@ -154,8 +154,12 @@ func (l *loaded) refuseUnsafe() error {
 			unsafe = append(unsafe, db.err)
 		case db.err != nil:
 			l.server.Log.Warn("a database does not answer as it should, its clients will be refused", "error", db.err)
-		case db.warn != "":
-			l.server.Log.Warn("the context leaves out what policies decide by", "key", db.item, "detail", db.warn)
+		case db.seal.Key != "":
+			l.server.Log.Info("the database is sealed", "key", db.item, "version", db.seal.Version, "key_id", db.seal.Key,
+				"tables", len(db.seal.Tables), "not_sealed", len(db.seal.Open()))
+		}
+		for _, w := range db.warn {
+			l.server.Log.Warn("the tenants of this database are not isolated by what cannot be forged", "key", db.item, "detail", w)
 		}
 	}
 	return errors.Join(unsafe...)
@@ -163,7 +167,9 @@ func (l *loaded) refuseUnsafe() error {
 
 // announce logs what an operator must know about this configuration.
 func (l *loaded) announce(log *slog.Logger) {
-	log.Warn(unsealed)
+	if l.file.Context.Seal.KeyID == "" {
+		log.Warn(unsealed)
+	}
 	for _, name := range sortedKeys(l.server.Databases) {
 		if l.server.Databases[name].AllowUnsafeRole {
 			log.Warn("allow_unsafe_role is set: nothing isolates the tenants of this database", "database", name)

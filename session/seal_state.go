@@ -1,0 +1,180 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SealState is what the seal of a database is like, as the backend role sees it.
+type SealState struct {
+	Version  int      // installed; 0: none
+	Key      string   // the id of the configured key; "": none is configured
+	Keys     []string // the ids of the keys in the database
+	Settings []string // that the seal was installed for
+	Tables   []SealedTable
+	Excess   []string // rights on the seal's own objects that nobody should have
+}
+
+// SealedTable is a table with row security. State is `sealed` where a restrictive
+// policy reads what is sealed, `own policies` where every policy that lets a
+// client through does, and else `open`.
+type SealedTable struct{ Name, State string }
+
+// Open lists the tables with row security that nothing sealed restricts.
+func (s *SealState) Open() []string {
+	var open []string
+	for _, t := range s.Tables {
+		if t.State == "open" {
+			open = append(open, t.Name)
+		}
+	}
+	return open
+}
+
+// Whole says that no setting that can be forged decides about any row: the key
+// works, every table with row security is restricted by what is sealed, and
+// nobody can get at the seal itself.
+func (s *SealState) Whole() bool {
+	return s.Version != 0 && s.Key != "" && len(s.Open()) == 0 && len(s.Excess) == 0
+}
+
+// readSeal looks at the seal of the database behind conn. With a key in cfg it
+// also proves that the database accepts what is sealed with it and returns what
+// to seal with; everything else is then an error that wraps ErrUnsealed.
+func readSeal(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *ContextSpec) (state SealState, s *backendSeal, err error) {
+	state.Key = cfg.Seal.ID()
+	if s, state.Version, err = identify(ctx, conn, cfg.Seal); err != nil {
+		return state, nil, err
+	}
+	if state.Version == 0 {
+		if state.Key == "" {
+			return state, nil, nil
+		}
+		return state, nil, fmt.Errorf("%w: it is not sealed; run tenantgate seal sql", ErrUnsealed)
+	}
+	if state.Version != SealVersion {
+		err := fmt.Errorf("its seal has version %d, this program makes version %d; run tenantgate seal sql", state.Version, SealVersion)
+		if state.Key == "" {
+			return state, nil, nil
+		}
+		return state, nil, fmt.Errorf("%w: %w", ErrUnsealed, err)
+	}
+	if err := state.read(ctx, conn); err != nil || state.Key == "" {
+		return state, nil, err
+	}
+	if names := lowerNames(spec); !slices.Equal(names, state.Settings) {
+		return state, nil, fmt.Errorf("%w: it was installed for the settings %s, and the context has %s; run tenantgate seal sql",
+			ErrUnsealed, strings.Join(state.Settings, ", "), strings.Join(names, ", "))
+	}
+	return state, s, s.prove(ctx, conn)
+}
+
+// identify asks a backend who it is and which version of the seal is installed.
+func identify(ctx context.Context, conn *pgconn.PgConn, key SealKey) (s *backendSeal, version int, err error) {
+	row, err := readRow(ctx, conn, `select pg_catalog.pg_backend_pid(),
+		(extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8,
+		(extract(epoch from pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8,
+		pg_catalog.to_regprocedure('tenantgate.version()') is not null`)
+	if err != nil {
+		return nil, 0, err
+	}
+	var n [3]int64
+	for i := range n {
+		if n[i], err = strconv.ParseInt(row[i], 10, 64); err != nil {
+			return nil, 0, fmt.Errorf("read who the backend is: %w", err)
+		}
+	}
+	s = &backendSeal{key: key, pid: n[0], epoch: n[1], clock: time.UnixMicro(n[2]), read: time.Now(), now: time.Now}
+	if row[3] != "t" {
+		return s, 0, nil
+	}
+	if row, err = readRow(ctx, conn, "select tenantgate.version()"); err != nil {
+		return nil, 0, err
+	}
+	version, err = strconv.Atoi(row[0])
+	return s, version, err
+}
+
+// read fills in what this version can say of itself.
+func (s *SealState) read(ctx context.Context, conn *pgconn.PgConn) error {
+	for _, list := range []struct {
+		into *[]string
+		sql  string
+	}{
+		{&s.Settings, "select u.n from pg_catalog.unnest(tenantgate.settings()) with ordinality u(n, i) order by u.i"},
+		{&s.Keys, "select k.kid from tenantgate.keys() k"},
+		{&s.Excess, "select e from tenantgate.excess() e"},
+	} {
+		rows, err := readRows(ctx, conn, list.sql)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			*list.into = append(*list.into, row[0])
+		}
+	}
+	rows, err := readRows(ctx, conn, "select t.relation::pg_catalog.text, t.state from tenantgate.tables() t")
+	for _, row := range rows {
+		s.Tables = append(s.Tables, SealedTable{row[0], row[1]})
+	}
+	return err
+}
+
+// prove lets the database verify a seal over no context at all.
+func (s *backendSeal) prove(ctx context.Context, conn *pgconn.PgConn) error {
+	made := s.make(nil, time.Time{})
+	result := conn.ExecParams(ctx, "select tenantgate.accepts($1, $2)", [][]byte{[]byte(made.head), made.code},
+		[]uint32{oidText, oidBytea}, []int16{0, 1}, nil).Read()
+	switch {
+	case result.Err != nil:
+		return fmt.Errorf("try the seal: %w", result.Err)
+	case len(result.Rows) != 1 || len(result.Rows[0]) != 1:
+		return fmt.Errorf("%w: it does not say why", ErrUnsealed)
+	case result.Rows[0][0] != nil:
+		return fmt.Errorf("%w made with the key %s: %s", ErrUnsealed, s.key.id, result.Rows[0][0])
+	}
+	return nil
+}
+
+// readRow is readRows for one row.
+func readRow(ctx context.Context, conn *pgconn.PgConn, sql string) ([]string, error) {
+	rows, err := readRows(ctx, conn, sql)
+	if err == nil && len(rows) != 1 {
+		err = errors.New("examine the seal: not one row")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rows[0], nil
+}
+
+// readRows runs one query without parameters and returns its rows as text.
+func readRows(ctx context.Context, conn *pgconn.PgConn, sql string) ([][]string, error) {
+	result := conn.ExecParams(ctx, sql, nil, nil, nil, nil).Read()
+	if result.Err != nil {
+		return nil, fmt.Errorf("examine the seal: %w", result.Err)
+	}
+	rows := make([][]string, len(result.Rows))
+	for i, row := range result.Rows {
+		for _, cell := range row {
+			rows[i] = append(rows[i], string(cell))
+		}
+	}
+	return rows, nil
+}
+
+// lowerNames are the names of the context as a seal holds them.
+func lowerNames(spec *ContextSpec) []string {
+	names := spec.Names()
+	for i, n := range names {
+		names[i] = strings.ToLower(n)
+	}
+	return names
+}
