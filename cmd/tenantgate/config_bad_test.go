@@ -95,7 +95,11 @@ func TestMistakesAreReportedWithKeyLineAndWayOut(t *testing.T) {
 		{"guard mode auto", "context: {guard: {shared_role: auto}}", `:1: context.guard.shared_role: "auto" is not one of enforce, log, off`},
 		{"hidden SQL", "context: {guard: {hidden_sql: on}}", `:1: context.guard.hidden_sql: "on" is not one of auto, enforce, log, off`},
 		{"channels", "context: {guard: {channels: false}}", `:1: context.guard.channels: "false" is not one of enforce, log, off`},
-		{"seal", "context: {seal: {key_file: /key}}", ":1: context.seal: the seal is not part of this version; remove key_id and key_file"},
+		{"seal without id", "context: {seal: {key_file: /key}}", ":1: context.seal.key_file: there is no key_id that tells the key from the one after it; set one such as k1"},
+		{"seal without key", "context: {seal: {key_id: k1}}", ":1: context.seal.key_id: there is no key_file that it belongs to; make one with: tenantgate seal keygen > FILE"},
+		{"seal that is not there", "context: {seal: {key_id: k1, key_file: /nowhere/key}}", ":1: context.seal.key_file: open /nowhere/key: no such file or directory"},
+		{"seal that is none", "context: {seal: {key_id: k1, key_file: /dev/null}}", ":1: context.seal: the key is not 32 to 64 bytes in hexadecimal digits; make a key with: tenantgate seal keygen"},
+		{"seal id", "context: {seal: {key_id: k.1, key_file: /dev/null}}", `:1: context.seal: the key id "k.1" is not 1 to 32 letters, digits, _ and -; make a key with: tenantgate seal keygen`},
 
 		// databases
 		{"no database", "databases: {}", `:1: databases: no database is configured; add an entry named as clients ask for it, or "*", with a dsn`},

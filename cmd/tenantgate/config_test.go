@@ -117,7 +117,7 @@ func TestMinimalConfigurationTakesEveryDefault(t *testing.T) {
 		Leeway:   30 * time.Second,
 		Context:  &session.ContextSpec{TenantSetting: "app.current_tenant_id"},
 		Guard: session.GuardConfig{
-			Context: "enforce", HiddenSQL: "enforce", SharedRole: "enforce", Channels: "off",
+			Context: "enforce", HiddenSQL: "enforce", SharedRole: "enforce", Channels: "off", HiddenSealed: "off",
 			Reserved: []string{"app.current_tenant_id"},
 		},
 		Databases: map[string]proxy.Database{"app": {
@@ -142,11 +142,19 @@ func TestMinimalConfigurationTakesEveryDefault(t *testing.T) {
 	}
 }
 
+// testSealKey is a key as keygen prints it.
+var testSealKey = strings.Repeat("5ea1", 16)
+
 func TestEveryKeyReachesTheServer(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := certificate(t, dir)
 	writeFile(t, dir, "password", "opens\n")
 	writeFile(t, dir, "revoked", "")
+	writeFile(t, dir, "seal", testSealKey+"\n")
+	seal, err := session.NewSealKey("k7", testSealKey)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, err := load(writeFile(t, dir, "config.yaml", `
 listen: {address: "0.0.0.0:7000", loops: 3, tls: {mode: require, cert_file: cert.pem, key_file: key.pem, client_ca_file: cert.pem}, allow_plaintext_password: true}
 http: {address: ""}
@@ -161,7 +169,8 @@ context:
   settings:
     b.two: {claim: sub, default: nobody}
     b.ONE: {claim: app.role, equals: ""}
-  guard: {context: log, hidden_sql: "off", shared_role: "off", channels: enforce}
+  guard: {context: log, hidden_sql: log, shared_role: "off", channels: enforce}
+  seal: {key_id: k7, key_file: seal}
 databases:
   "*": {dsn: "postgres://u@db.example/d", password_file: password, require: {role: migrator, level: 3}, allow_unsafe_role: true, pool_size: 2, min_pool_size: 1}
 limits: {max_client_conn: 1, max_unauthenticated: 2, max_login_failures: 0, max_tenant_client_conn: 4, max_tenant_server_conn: 5, statement_buffer: 64KiB}
@@ -181,11 +190,11 @@ log: {level: debug, format: json}
 			{Name: "b.ONE", Claim: "app.role", HasEquals: true}, {Name: "b.two", Claim: "sub", Default: "nobody"},
 		}},
 		Guard: session.GuardConfig{
-			Context: "log", HiddenSQL: "off", SharedRole: "off", Channels: "enforce",
+			Context: "log", HiddenSQL: "log", SharedRole: "off", Channels: "enforce", HiddenSealed: "log",
 			Reserved: []string{"my.tenant", "b.one", "b.two"},
 		},
 		Databases: map[string]proxy.Database{"*": {
-			DialConfig: session.DialConfig{DSN: "postgres://u@db.example/d", Password: "opens", ConnectTimeout: 5 * time.Second, AllowUnsafeRole: true},
+			DialConfig: session.DialConfig{DSN: "postgres://u@db.example/d", Password: "opens", ConnectTimeout: 5 * time.Second, AllowUnsafeRole: true, Seal: seal},
 			Require:    map[string]string{"role": "migrator", "level": "3"}, PoolSize: 2, MinPoolSize: 1,
 		}},
 		Limits: proxy.Limits{MaxClientConn: 1, MaxUnauthenticated: 2, MaxTenantClientConn: 4, MaxTenantServerConn: 5, StatementBuffer: 64 << 10},
