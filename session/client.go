@@ -115,6 +115,13 @@ func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 		return l.bind(m), Effects{}
 	case 'E':
 		return l.execute(m)
+	case 'C':
+		if len(l.bindings.statements) > 0 && l.owed.quiet() {
+			if !m.Whole() {
+				return await, Effects{} // at most 10,000 bytes
+			}
+			l.bindings.closed(m.Body)
+		}
 	case 'F':
 		l.denied(Denial{Fastpath: true})
 		return refuse, Effects{}
@@ -147,6 +154,7 @@ func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 		l.undo(effects)
 	case 'S':
 		l.undone.closed = true
+		l.bindings.batch++
 	case 'P', 'B', 'D', 'C':
 		l.undone.closed = false
 	case 'E':
@@ -166,8 +174,8 @@ func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 // on the way back.
 func (l *Lease) refuse(m wire.Frame, out *Out) error {
 	typ := byte('Q')
-	if m.Type == 'P' {
-		typ = 'P'
+	if m.Type == 'P' || m.Type == 'B' {
+		typ = m.Type
 	}
 	if !l.owed.sent(typ, refused) {
 		l.denials = l.denials[:len(l.denials)-1] // skipped by PostgreSQL: never answered
@@ -175,14 +183,21 @@ func (l *Lease) refuse(m wire.Frame, out *Out) error {
 	const text = "refused by tenantgate"
 	var msg []byte
 	var err error
-	if typ == 'P' {
+	switch typ {
+	case 'P':
 		msg, err = wire.AppendParse(nil, "", text)
-	} else {
+	case 'B':
+		msg = brokenBind
+	default:
 		msg, err = wire.AppendQuery(nil, text)
 	}
 	out.toServer(msg)
 	return err
 }
+
+// brokenBind is a Bind that ends behind its names. PostgreSQL answers it with an
+// ERROR, whatever those stand for, and changes nothing.
+var brokenBind = []byte{'B', 0, 0, 0, 6, 0, 0}
 
 func (l *Lease) denied(d Denial) { l.denials = append(l.denials, d) }
 

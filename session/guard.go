@@ -62,7 +62,27 @@ type Verdict struct {
 	Rule    Rule      // the first rule violated, an enforced one before a logged one; "": none
 	Mode    GuardMode // GuardEnforce or GuardLog for that rule; "" without one
 	Effects Effects
+	// Bindings are what the statement passes for, at most: parameters that give a
+	// setting of the context its value. Who cannot hold the client to them must
+	// refuse the statement with RuleContextCall.
+	Bindings [maxBindings]Binding
 }
+
+// Bounds of the parameters that are followed.
+const (
+	maxBindings = 4
+	maxParam    = 63
+)
+
+// Binding says that a parameter must be bound to the very value that the session
+// itself has given to a setting.
+type Binding struct {
+	Param   uint8 // the n of $n; 0: none
+	Setting uint8 // index in GuardConfig.Reserved
+}
+
+// Bound reports whether the statement passes for what is bound to its parameters.
+func (v *Verdict) Bound() bool { return v.Bindings[0].Param != 0 }
 
 // Effects says what a statement string does to the session's settings and
 // prepared statements, whatever the modes of the guard. SQL inside of strings is
@@ -72,6 +92,7 @@ type Effects struct {
 	ResetUnknown  bool      // a reset whose name cannot be told, or more resets than Resets holds
 	Discard       bool      // DISCARD ALL: prepared statements and temporary tables go too
 	DeallocateAll bool      // DEALLOCATE ALL
+	Execute       bool      // a statement in which an EXECUTE may stand
 	Resets        [4]string // settings reset singly, lower case, in order; "": no more
 }
 
@@ -129,12 +150,18 @@ type Judge struct {
 	depth     int // of brackets, while calls is not 0
 	calls     int // open calls of ts_rewrite
 	rewrite   [4]rewriteCall
-	targeting bool // it may be a part of the name that pendTarget waits for
-	casting   bool // the name that set_config gets is cast to text
-	first     bool // no token was read yet
-	dumping   bool // the string begins with SELECT set_config
-	dumped    int  // of dumpTokens
-	alone     bool // all of pg_dump's statement was read: nothing may follow
+	targeting bool   // it may be a part of the name that pendTarget waits for
+	casting   bool   // the name that set_config gets is cast to text
+	first     bool   // no token was read yet
+	dumping   bool   // the string begins with SELECT set_config
+	dumped    int    // of dumpTokens
+	alone     bool   // all of pg_dump's statement was read: nothing may follow
+	selecting bool   // the statement at hand is the first of the string, and a SELECT
+	valued    uint8  // the parameter that is the value for set_config; 0: a literal is
+	params    uint64 // bit n: $n was read
+	repeated  uint64 // bit n: more than once
+	oddParam  bool   // a parameter was read that has no bit
+	bindings  [maxBindings]Binding
 	fold      [maxIdent]byte
 }
 
@@ -147,7 +174,8 @@ func (j *Judge) Begin(g *Guard, conforming bool, own func(setting string) (value
 	j.rule, j.mode, j.effects = "", "", Effects{}
 	j.state, j.escapes = lexBase, !conforming
 	j.pending, j.calls, j.depth, j.prev = pendNone, 0, 0, ';'
-	j.ruling, j.dumping, j.alone = false, false, false
+	j.ruling, j.dumping, j.alone, j.selecting = false, false, false, false
+	j.params, j.repeated, j.oddParam, j.bindings = 0, 0, false, [maxBindings]Binding{}
 	j.restart()
 	j.first = true
 }
@@ -164,7 +192,7 @@ func (j *Judge) Refused() Rule {
 // End closes the string and gives the verdict on it.
 func (j *Judge) End() Verdict {
 	j.finish()
-	return Verdict{Rule: j.rule, Mode: j.mode, Effects: j.effects}
+	return Verdict{Rule: j.rule, Mode: j.mode, Effects: j.effects, Bindings: j.bindings}
 }
 
 // finish ends the token and the statement at hand.
@@ -176,6 +204,7 @@ func (j *Judge) finish() {
 		j.flush()
 	}
 	j.token(token{kind: tokEnd})
+	j.closeBindings()
 }
 
 // unreadable gives up on a statement that the bounds of the lexer do not hold.

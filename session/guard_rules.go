@@ -72,7 +72,7 @@ type ruleText struct{ message, hint string }
 
 // Hints that several rules share.
 const (
-	hintContext  = "The proxy sets the tenant's context from the token of this connection, so the statement can simply be dropped; with the session's own value as a plain literal it is accepted. To act as another tenant, connect with that tenant's token."
+	hintContext  = "The proxy sets the tenant's context from the token of this connection, so the statement can simply be dropped; with the session's own value, as a plain literal or bound to a parameter of SELECT set_config, it is accepted. To act as another tenant, connect with that tenant's token."
 	hintHidden   = "Run it in a migration that does not go through the proxy, or ask the operator about context.guard.hidden_sql."
 	hintRole     = "The backend's role is shared by all tenants. Run it on a connection that does not go through the proxy, or ask the operator about context.guard.shared_role."
 	hintChannels = "Notifications and large objects know no tenant. Ask the operator about context.guard.channels."

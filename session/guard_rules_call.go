@@ -252,34 +252,3 @@ func (j *Judge) hidesName() bool {
 	}
 	return false
 }
-
-// awaitValue reads the second argument of set_config for a protected setting. A
-// value that is cast to text, which may cut it, is not known.
-func (j *Judge) awaitValue(p pending, t token) {
-	switch {
-	case p == pendValue && t.kind == tokLit && !t.long:
-		j.litLen = len(t.text)
-		j.pending = pendValueEnd
-	case p == pendValueEnd && t.isSym(':'), p == pendValueCast && t.isSym(':'):
-		j.pending = pendValueCast
-	case p == pendValueCast && t.is("varchar"):
-		j.pending = pendValueEnd
-	case p == pendValueEnd && t.isSym(','):
-		j.judgeCall(j.lit[:j.litLen])
-	default:
-		j.judgeCall(nil)
-	}
-}
-
-// judgeCall judges set_config of a protected setting; a nil value is unknown.
-func (j *Judge) judgeCall(value []byte) {
-	switch {
-	case j.set == setContext && value != nil && !j.storing && !j.ruling && j.isOwn(j.setting(), value):
-	case j.set == setContext, j.set == setSeal:
-		j.violate(RuleContextCall)
-	default:
-		if r := parameterRule(j.set, value); r != "" {
-			j.violate(r)
-		}
-	}
-}

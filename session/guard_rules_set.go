@@ -135,19 +135,30 @@ func isOn(value []byte) bool {
 }
 
 // isOwn reports whether value is what the session itself has given to the named
-// setting. Bytes of multi-byte characters never count: the server may read them
-// in another encoding than the one in which the own value stands.
+// setting.
 func (j *Judge) isOwn(name, value []byte) bool {
 	if j.own == nil {
 		return false
 	}
+	i := j.reservedIndex(name)
+	return i >= 0 && isOwnValue(j.own, j.guard.reserved[i], value)
+}
+
+// reservedIndex returns the index of the named setting in the guard's list.
+func (j *Judge) reservedIndex(name []byte) int {
+	return slices.IndexFunc(j.guard.reserved, func(r string) bool { return r == string(name) })
+}
+
+// isOwnValue reports whether value is just what own says of the setting. Bytes of
+// multi-byte characters never count: the server may read them in another encoding
+// than the one in which the own value stands.
+func isOwnValue(own func(setting string) string, setting string, value []byte) bool {
 	for _, c := range value {
 		if c >= 0x80 {
 			return false
 		}
 	}
-	i := slices.IndexFunc(j.guard.reserved, func(r string) bool { return r == string(name) })
-	return i >= 0 && j.own(j.guard.reserved[i]) == string(value)
+	return own(setting) == string(value)
 }
 
 // beginSet starts to read a SET or RESET statement.

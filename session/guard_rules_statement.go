@@ -22,11 +22,12 @@ const (
 // token is one token of a statement. text is folded to lower case for a word,
 // cut at maxIdent, and valid until the next token.
 type token struct {
-	kind tokKind
-	sym  byte // of a tokSym
-	long bool // the text is longer than what is held
-	wild bool // a word with bytes of 0x80 and up, each run of which is an i in the text
-	text []byte
+	kind  tokKind
+	sym   byte  // of a tokSym
+	param uint8 // the n of $n, a tokSym, up to maxParam; else 0
+	long  bool  // the text is longer than what is held
+	wild  bool  // a word with bytes of 0x80 and up, each run of which is an i in the text
+	text  []byte
 }
 
 // is reports whether the token is that key word.
@@ -147,6 +148,26 @@ func (j *Judge) onSymbol(c byte) {
 	}
 }
 
+// onParam takes $n, of whose digits b holds the first maxIdent.
+func (j *Judge) onParam(b []byte) {
+	param := 0
+	for _, c := range b {
+		param = min(param*10+int(c-'0'), maxParam+1)
+	}
+	if param == 0 || param > maxParam || len(b) == maxIdent {
+		param, j.oddParam = 0, true
+	} else {
+		bit := uint64(1) << param
+		j.repeated |= j.params & bit
+		j.params |= bit
+	}
+	if j.listening == 0 {
+		j.prev = '$'
+		return
+	}
+	j.token(token{kind: tokSym, sym: '$', param: uint8(param)})
+}
+
 // onLiteral takes the literal that the lexer has read.
 func (j *Judge) onLiteral() {
 	if j.listening == 0 {
@@ -193,7 +214,7 @@ func (j *Judge) token(t token) {
 	default:
 		j.prev = 'a'
 		if j.first && t.is("select") {
-			j.prev = 'S'
+			j.prev, j.selecting = 'S', true
 		}
 	}
 	j.first = false
@@ -220,7 +241,7 @@ func (j *Judge) endStatement() {
 	case stageMapping:
 		j.role()
 	}
-	j.pending, j.calls, j.depth = pendNone, 0, 0
+	j.pending, j.calls, j.depth, j.selecting = pendNone, 0, 0, false
 	j.restart()
 }
 
@@ -300,8 +321,10 @@ func (j *Judge) start(t token) {
 	switch string(t.text) {
 	case "delete":
 		j.pending = pendTarget
+	case "execute":
+		j.effects.Execute = true
 	case "explain":
-		j.creating = true
+		j.creating, j.effects.Execute = true, true
 	case "set":
 		j.beginSet(false)
 	case "reset":
@@ -313,7 +336,7 @@ func (j *Judge) start(t token) {
 	case "do":
 		j.violate(RuleHiddenDo)
 	case "create":
-		j.stage, j.storing = stageCreate, true
+		j.stage, j.storing, j.effects.Execute = stageCreate, true, true
 	case "alter":
 		j.stage, j.storing = stageAlter, true
 	case "drop":

@@ -131,7 +131,7 @@ func TestGuardRefusesEverySpellingOfAnEscape(t *testing.T) {
 
 		// set_config wherever an expression may stand.
 		{RuleContextCall, `SELECT set_config('app.current_tenant_id', 'B', false)`},
-		{RuleContextCall, `SELECT SET_CONFIG ( 'APP.current_tenant_id' , $1, true)`},
+		{RuleContextCall, `SELECT SET_CONFIG ( 'APP.current_tenant_id' , $1::text, true)`},
 		{RuleContextCall, `SELECT 1set_config('app.current_tenant_id', 'B', false), 'a statement of some length'`},
 		{RuleContextCall, `SELECT "set_config"('app.current_tenant_id', 'B', false)`},
 		{RuleContextCall, `SELECT pg_catalog . /* */ set_config /* */ ( 'app.is_admin','true',false)`},
@@ -464,6 +464,52 @@ func TestGuardPassesWhatClientsSend(t *testing.T) {
 	}
 }
 
+// TestABoundValueIsLeftToTheBind: a parameter in the place of the value is noted where nothing else can
+// give it another value than the Bind, and refused anywhere else.
+func TestABoundValueIsLeftToTheBind(t *testing.T) {
+	const tenant, admin = 0, 1 // in the guard's list
+	for sql, want := range map[string][]Binding{
+		`SELECT set_config('app.current_tenant_id', $1, false)`:                                       {{1, tenant}},
+		`select pg_catalog.set_config('APP.current_tenant_id'::text, $2, $1) -- x`:                    {{2, tenant}},
+		`SELECT 1, set_config('app.current_tenant_id', $1::varchar, false) AS a FROM t WHERE b = $2;`: {{1, tenant}},
+		`SELECT set_config('app.is_admin', $2, true), set_config('app.current_tenant_id', $1, true)`:  {{2, admin}, {1, tenant}},
+		`SELECT set_config('app.current_tenant_id', 'acme', $1)`:                                      nil,
+		`SELECT set_config('search_path', $1, $1)`:                                                    nil,
+	} {
+		v := judgeAll(t, testGuard, sql, true)
+		if got := v.bindings(); v.Rule != "" || !slices.Equal(got, want) || v.Bound() != (want != nil) {
+			t.Errorf("%q: %q, bindings %v, want %v", sql, v.Rule, got, want)
+		}
+	}
+	for _, sql := range []string{
+		`SELECT set_config('app.current_tenant_id', $1, false), $1`, `SELECT $1::pg_temp.d, set_config('app.current_tenant_id', $1, false)`,
+		`SELECT set_config('app.current_tenant_id', $1, false), $01`, `SELECT set_config('app.current_tenant_id', $1, $1::bool)`,
+		`SELECT set_config('app.current_tenant_id', $1, false), set_config('app.is_admin', $1, false)`,
+		`SELECT set_config('app.current_tenant_id', $1, false), $64`, `SELECT set_config('app.current_tenant_id', $64, false)`,
+		`SELECT set_config('app.current_tenant_id', $0, false)`, `SELECT set_config('app.current_tenant_id', $18446744073709551617, false)`,
+		`SELECT set_config('app.current_tenant_id', $1::text, false)`, `SELECT set_config('app.current_tenant_id', $1::varchar(2), false)`,
+		`SELECT set_config('app.current_tenant_id', $1::name, false)`, `SELECT set_config('app.current_tenant_id', CAST($1 AS varchar), false)`,
+		`SELECT set_config('app.current_tenant_id', $1 || '', false)`, `SELECT set_config('app.current_tenant_id', ($1), false)`,
+		`SELECT set_config('app.current_tenant_id', $1[1], false)`, `SELECT set_config('app.current_tenant_id', $1 COLLATE "C", false)`,
+		`SELECT set_config('app.current_tenant_id', -$1, false)`, `SELECT set_config('app.current_tenant_id', $ 1, false)`,
+		`SELECT set_config('app.current_tenant_id', $1a, false)`, `SELECT set_config('app.current_tenant_id', $1`,
+		`SELECT set_config('tenantgate.seal', $1, false)`, `SELECT set_config('role', $1, false)`,
+		`PREPARE p AS SELECT set_config('app.current_tenant_id', $1, false)`, `PREPARE p (text) AS SELECT set_config('app.current_tenant_id', $1, false)`,
+		`EXPLAIN SELECT set_config('app.current_tenant_id', $1, false)`, `CREATE TABLE t AS SELECT set_config('app.current_tenant_id', $1, false)`,
+		`SELECT 1; SELECT set_config('app.current_tenant_id', $1, false)`, `;SELECT set_config('app.current_tenant_id', $1, false)`,
+		`SELECT 1; PREPARE p AS SELECT set_config('app.current_tenant_id', $1, false)`,
+		`INSERT INTO t VALUES (set_config('app.current_tenant_id', $1, false))`, `WITH x AS (SELECT 1) SELECT set_config('app.current_tenant_id', $1, false)`,
+		`SELECT set_config('app.user_id', $1, true), set_config('app.user_id', $2, true), set_config('app.user_id', $3, true), set_config('app.user_id', $4, true), set_config('app.user_id', $5, true)`,
+	} {
+		if v := judgeAll(t, testGuard, sql, true); v.Rule == "" {
+			t.Errorf("%q passed with %v", sql, v.Bindings)
+		}
+	}
+	if v := judgeAll(t, NewGuard(GuardConfig{Context: GuardLog, Reserved: []string{"app.current_tenant_id"}}), `SELECT set_config('app.current_tenant_id', $1, false)`, true); v.Rule == "" || v.Bound() {
+		t.Errorf("in mode log: %+v", v)
+	}
+}
+
 func TestStringsAreReadAsTheBackendReadsThem(t *testing.T) {
 	for _, c := range []struct {
 		sql        string
@@ -492,49 +538,53 @@ func TestEffectsTellEveryReset(t *testing.T) {
 	}
 	all, discard := Effects{ResetAll: true}, Effects{ResetAll: true, Discard: true, DeallocateAll: true}
 	for sql, want := range map[string]Effects{
-		`SELECT 1`:                                   {},
-		`RESET ALL`:                                  all,
-		"/* x */ reset -- \n all ;":                  all,
-		`SELECT 1; RESET ALL; SELECT 2`:              all,
-		`DISCARD ALL`:                                discard,
-		`DISCARD TEMP`:                               {},
-		`DEALLOCATE ALL`:                             {DeallocateAll: true},
-		`DEALLOCATE PREPARE ALL`:                     {DeallocateAll: true},
-		`DEALLOCATE "all"`:                           {},
-		`DEALLOCATE x`:                               {},
-		`RESET "all"`:                                names("all"),
-		`RESET DateStyle`:                            names("datestyle"),
-		`RESET "App"."X"`:                            names("app.x"),
-		`RESET a.b.C`:                                names("a.b.c"),
-		`RESET session.x; RESET local.y`:             names("session.x", "local.y"),
-		`RESET TIME ZONE`:                            names("timezone"),
-		`RESET time.zone`:                            names("time.zone"),
-		`RESET ROLE`:                                 names("role"),
-		`RESET SESSION AUTHORIZATION`:                names("session_authorization"),
-		`RESET TRANSACTION ISOLATION LEVEL`:          names("transaction_isolation"),
-		`SET x TO DEFAULT`:                           names("x"),
-		`SET x = DEFAULT`:                            names("x"),
-		`SET SESSION x TO default; SET LOCAL y = 1`:  names("x"),
-		`SET LOCAL app.x TO DEFAULT`:                 names("app.x"),
-		`SET SESSION AUTHORIZATION DEFAULT`:          names("session_authorization"),
-		`SET SESSION SESSION AUTHORIZATION DEFAULT`:  names("session_authorization"),
-		`SET TIME ZONE DEFAULT`:                      names("timezone"),
-		`SET SESSION TIME ZONE LOCAL`:                names("timezone"),
-		`SET timezone TO local`:                      names("timezone"),
-		`SET TIME ZONE "local"`:                      {},
-		`SET x = local`:                              {},
-		`SET x = "default"`:                          {},
-		`SET x = 'default'`:                          {},
-		`SET NAMES`:                                  names("client_encoding"),
-		`SET NAMES DEFAULT;`:                         names("client_encoding"),
-		`SET NAMES 'utf8'`:                           {},
-		`SET x = 1; RESET b; RESET a; RESET b`:       names("b", "a"),
-		`RESET U&"x"`:                                {ResetUnknown: true},
-		`SET U&"x" TO DEFAULT`:                       {ResetUnknown: true},
-		`RESET "` + strings.Repeat("x", 64) + `"`:    {ResetUnknown: true},
-		`SELECT 'x; RESET ALL'; SELECT $$;RESET a$$`: {},
-		`UPDATE t SET a = DEFAULT`:                   {},
-		`RESET a;RESET b;RESET c;RESET d;RESET e`:    {ResetUnknown: true, Resets: [4]string{"a", "b", "c", "d"}},
+		`SELECT 1`:                                    {},
+		`RESET ALL`:                                   all,
+		"/* x */ reset -- \n all ;":                   all,
+		`SELECT 1; RESET ALL; SELECT 2`:               all,
+		`DISCARD ALL`:                                 discard,
+		`DISCARD TEMP`:                                {},
+		`DEALLOCATE ALL`:                              {DeallocateAll: true},
+		`SELECT 1; execute p('x')`:                    {Execute: true},
+		`EXPLAIN (ANALYZE) EXECUTE p`:                 {Execute: true},
+		`CREATE TEMP TABLE t AS EXECUTE p`:            {Execute: true},
+		`SELECT execute FROM "execute"; GRANT x TO y`: {},
+		`DEALLOCATE PREPARE ALL`:                      {DeallocateAll: true},
+		`DEALLOCATE "all"`:                            {},
+		`DEALLOCATE x`:                                {},
+		`RESET "all"`:                                 names("all"),
+		`RESET DateStyle`:                             names("datestyle"),
+		`RESET "App"."X"`:                             names("app.x"),
+		`RESET a.b.C`:                                 names("a.b.c"),
+		`RESET session.x; RESET local.y`:              names("session.x", "local.y"),
+		`RESET TIME ZONE`:                             names("timezone"),
+		`RESET time.zone`:                             names("time.zone"),
+		`RESET ROLE`:                                  names("role"),
+		`RESET SESSION AUTHORIZATION`:                 names("session_authorization"),
+		`RESET TRANSACTION ISOLATION LEVEL`:           names("transaction_isolation"),
+		`SET x TO DEFAULT`:                            names("x"),
+		`SET x = DEFAULT`:                             names("x"),
+		`SET SESSION x TO default; SET LOCAL y = 1`:   names("x"),
+		`SET LOCAL app.x TO DEFAULT`:                  names("app.x"),
+		`SET SESSION AUTHORIZATION DEFAULT`:           names("session_authorization"),
+		`SET SESSION SESSION AUTHORIZATION DEFAULT`:   names("session_authorization"),
+		`SET TIME ZONE DEFAULT`:                       names("timezone"),
+		`SET SESSION TIME ZONE LOCAL`:                 names("timezone"),
+		`SET timezone TO local`:                       names("timezone"),
+		`SET TIME ZONE "local"`:                       {},
+		`SET x = local`:                               {},
+		`SET x = "default"`:                           {},
+		`SET x = 'default'`:                           {},
+		`SET NAMES`:                                   names("client_encoding"),
+		`SET NAMES DEFAULT;`:                          names("client_encoding"),
+		`SET NAMES 'utf8'`:                            {},
+		`SET x = 1; RESET b; RESET a; RESET b`:        names("b", "a"),
+		`RESET U&"x"`:                                 {ResetUnknown: true},
+		`SET U&"x" TO DEFAULT`:                        {ResetUnknown: true},
+		`RESET "` + strings.Repeat("x", 64) + `"`:     {ResetUnknown: true},
+		`SELECT 'x; RESET ALL'; SELECT $$;RESET a$$`:  {},
+		`UPDATE t SET a = DEFAULT`:                    {},
+		`RESET a;RESET b;RESET c;RESET d;RESET e`:     {ResetUnknown: true, Resets: [4]string{"a", "b", "c", "d"}},
 	} {
 		for _, g := range []*Guard{testGuard, NewGuard(GuardConfig{}), nil} {
 			if got := judgeAll(t, g, sql, true).Effects; got != want {

@@ -60,6 +60,7 @@ type Lease struct {
 	probe      probe  // an Execute that is awaited
 	fragile    bool   // the transaction at hand may take the context back, see reenter
 	statements resetters
+	bindings   bindings
 	denials    []Denial // one for each refused entry in owed, in order
 	leaving    bool     // the client sent Terminate
 	cancelling bool     // a cancel of the client's is in flight

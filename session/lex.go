@@ -391,7 +391,9 @@ func (j *Judge) flush() {
 		if j.prev = '0'; j.listening != 0 {
 			j.onWord(j.held(), j.wordLen, tokNumber)
 		}
-	case lexParam, lexDollar:
+	case lexParam:
+		j.onParam(j.held())
+	case lexDollar:
 		j.onSymbol('$')
 	case lexU:
 		j.onWord(append(j.word[:0], 'u'), 1, tokWord)

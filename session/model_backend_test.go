@@ -84,6 +84,7 @@ type portal struct {
 	left  int // rows that a suspended select still has
 	level int // savepoints that stood when it was made
 	done  bool
+	value string // of its first parameter
 }
 
 func newPostgres(h host, room int) *postgres {
@@ -266,9 +267,18 @@ func (p *postgres) bind(body []byte) {
 	text, ok := p.statements[cut(string(statement))]
 	key := cut(string(portalName))
 	_, taken := p.portals[key]
+	values, whole := wire.BindValues(body, nil)
+	if ok && len(values) > 0 && strings.Contains(text, "set_config(") {
+		if instead, ok := p.host.refuses(p, string(values[0])); ok {
+			p.refused(instead, true)
+			return
+		}
+	}
 	switch {
 	case !ok:
 		p.fail("26000", true)
+	case !whole:
+		p.fail("08P01", true)
 	case p.block == 'E' && !leaves(text):
 		p.fail("25P02", true)
 	case taken && key != "":
@@ -277,6 +287,8 @@ func (p *postgres) bind(body []byte) {
 		p.portals[key] = &portal{text: text, left: -1, level: len(p.points)}
 		if isEnter(text) {
 			p.portals[key].text = text + bound(body)
+		} else if len(values) > 0 {
+			p.portals[key].value = string(values[0])
 		}
 		p.say('2')
 	}

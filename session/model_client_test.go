@@ -37,6 +37,7 @@ type simClient struct {
 	unsynced bool // it has sent messages behind its last Sync
 	doomed   bool // a refused statement was longer than the buffer: the session ends
 	loose    bool // its startup settings may differ from the reference's: see nasty
+	binds    bool // it has set its tenant to a bound value
 	early    bool // it has sent a Sync that a COPY may have swallowed
 	ref      *postgres
 	seen     int // messages of ref.log that have arrived

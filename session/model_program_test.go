@@ -127,8 +127,21 @@ func (c *simClient) op() []byte {
 		return c.simple(c.padded(c.statement()))
 	case n < 96:
 		return c.simple(" ;")
+	case n < 98:
+		return c.binding()
 	}
 	return c.refusedOp()
+}
+
+// binding sets the tenant to a value that is bound: mostly its own, which must pass.
+func (c *simClient) binding() []byte {
+	value := c.tenant.name
+	if c.w.guarded && c.w.rand.IntN(3) == 0 {
+		value = evil
+	}
+	c.unsynced, c.binds = true, true
+	text := fmt.Sprintf("select %d 1 , set_config('app.current_tenant_id', $1, false)", c.w.newID(c))
+	return bytes.Join([][]byte{parse("", text), bindValue("", "", value), execute("", 0), c.maybeSync()}, nil)
 }
 
 // sync ends the batch.

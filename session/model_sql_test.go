@@ -20,9 +20,11 @@ import (
 //	copy ID out ROWS        COPY TO STDOUT
 //	begin, commit, rollback, savepoint S, rollback to S
 //	set [local] NAME = 'VALUE', set NAME to default, reset NAME, reset all, discard all
-//	execute NAME            a prepared statement
+//	execute NAME [VALUE]    a prepared statement
 //
-// and the two texts that the proxy makes itself: entering the context and the read-back of a reset.
+// A select that calls set_config with $1 sets the tenant to what is bound to that.
+//
+// And the two texts that the proxy makes itself: entering the context and the read-back of a reset.
 const badRow = "bad row"
 
 // rowDescription is the same for all.
@@ -158,6 +160,9 @@ func (p *postgres) run(text string, q *portal, limit int) {
 		p.flush()
 		return
 	case w[0] == "select":
+		if q != nil && strings.Contains(text, "set_config(") {
+			p.settings.set(watched[0], q.value, false)
+		}
 		p.host.ran(p, id)
 		p.selectRows(w, text, q, limit)
 		return
@@ -194,6 +199,9 @@ func (p *postgres) finish(text string, q *portal) {
 		if !ok {
 			p.fail("26000", q != nil)
 			return
+		}
+		if len(w) > 2 && strings.Contains(prepared, "set_config(") {
+			p.settings.set(watched[0], w[2], false)
 		}
 		p.run(prepared, q, 0)
 		return

@@ -51,6 +51,9 @@ func (c *simClient) nasty() []byte {
 		return bytes.Join([][]byte{bindTo(portal, name), execute(portal, 0)}, nil)
 	}
 	n := r.IntN(11)
+	if n == 2 && c.binds {
+		n = 3 // the unnamed statement may stand for one that binds, and is refused then
+	}
 	// Where a name only may stand for a reset, the startup settings are left as they are.
 	c.loose = c.loose || n >= 1 && n <= 8
 	switch n {

@@ -106,6 +106,9 @@ func (r *resetters) giveUp() { *r = resetters{context: r.context, overflow: true
 
 // bind follows which portal a Bind makes of which statement.
 func (l *Lease) bind(m wire.Frame) step {
+	if s := l.bindValues(m); s != forward {
+		return s
+	}
 	if l.statements.none() || l.statements.overflow {
 		return forward
 	}

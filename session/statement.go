@@ -25,6 +25,10 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 		l.denied(Denial{Rule: v.Rule})
 		return refuse, Effects{}
 	}
+	if !l.follows(m, name, sql, &v) {
+		l.denied(Denial{Rule: RuleContextCall})
+		return refuse, Effects{}
+	}
 	l.note(v)
 	if m.Type == 'P' {
 		l.parsed(name, v.Effects, runsPrepared(sql))
@@ -133,11 +137,16 @@ func (s *longStatement) keep(p []byte) []byte {
 	return append(s.name, p...)
 }
 
-// judged ends a long statement. Whether it holds an EXECUTE was not looked at.
+// judged ends a long statement. Whether it holds an EXECUTE was not looked at, and
+// to what is bound to its parameters the client is not held.
 func (l *Lease) judged(s *longStatement) error {
 	v := s.judge.End()
 	if v.Rule != "" && v.Mode == GuardEnforce {
 		return &LongStatementError{Rule: v.Rule}
+	}
+	executes := v.Effects.Execute
+	if v.Bound() || executes && l.bindings.named || s.typ == 'P' && !l.bindings.parsed(s.name, &v, executes, l.owed.quiet()) {
+		return &LongStatementError{Rule: RuleContextCall}
 	}
 	l.note(v)
 	if s.typ == 'P' {

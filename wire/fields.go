@@ -57,6 +57,82 @@ func BindNames(body []byte) (portal, statement []byte, ok bool) {
 	return portal, statement, true
 }
 
+// ParseType returns the OID of the type that the body of a Parse, one that ParseText reads, gives to
+// parameter n, counted from 1: 0 when it leaves that to PostgreSQL.
+func ParseType(body []byte, n int) uint32 {
+	for range 2 {
+		_, body, _ = CString(body)
+	}
+	if len(body) < 2 || n < 1 || n > int(binary.BigEndian.Uint16(body)) {
+		return 0
+	}
+	return binary.BigEndian.Uint32(body[2+4*(n-1):])
+}
+
+// BindValues reads the whole body of a Bind and appends its parameters' values to dst: slices of body,
+// nil for NULL and not nil for an empty value. Which of them are text and which binary is not told. ok is
+// false, and dst is returned as it was, when a count, a length or a format code lies or bytes are left
+// over.
+func BindValues(body []byte, dst [][]byte) (values [][]byte, ok bool) {
+	for range 2 {
+		if _, body, ok = CString(body); !ok {
+			return dst, false
+		}
+	}
+	formats, rest, ok := formatCodes(body)
+	if !ok || len(rest) < 2 {
+		return dst, false
+	}
+	values = dst
+	count, rest := int(binary.BigEndian.Uint16(rest)), rest[2:]
+	if formats > 1 && formats != count {
+		return dst, false
+	}
+	for range count {
+		var value []byte
+		if value, rest, ok = cell(rest); !ok {
+			return dst, false
+		}
+		values = append(values, value)
+	}
+	if _, rest, ok = formatCodes(rest); !ok || len(rest) != 0 {
+		return dst, false
+	}
+	return values, true
+}
+
+// formatCodes cuts a counted list of format codes off b and returns how many they are.
+func formatCodes(b []byte) (count int, rest []byte, ok bool) {
+	if len(b) < 2 {
+		return 0, nil, false
+	}
+	count, rest = int(binary.BigEndian.Uint16(b)), b[2:]
+	if len(rest) < 2*count {
+		return 0, nil, false
+	}
+	for i := range count {
+		if binary.BigEndian.Uint16(rest[2*i:]) > 1 {
+			return 0, nil, false
+		}
+	}
+	return count, rest[2*count:], true
+}
+
+// cell cuts a value with its length off b: nil for NULL.
+func cell(b []byte) (value, rest []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	n, rest := binary.BigEndian.Uint32(b), b[4:]
+	switch {
+	case n == 0xffffffff:
+		return nil, rest, true
+	case uint64(n) > uint64(len(rest)):
+		return nil, nil, false
+	}
+	return rest[:n:n], rest[n:], true
+}
+
 // ExecutePortal reads the body of an Execute; portal is a slice of it.
 func ExecutePortal(body []byte) (portal []byte, ok bool) {
 	portal, rest, ok := CString(body)
@@ -146,20 +222,11 @@ func DataRow(body []byte, dst [][]byte) (values [][]byte, ok bool) {
 		return dst, false
 	}
 	for range count {
-		if len(rest) < 4 {
+		var value []byte
+		if value, rest, ok = cell(rest); !ok {
 			return dst, false
 		}
-		n := binary.BigEndian.Uint32(rest)
-		rest = rest[4:]
-		switch {
-		case n == 0xffffffff:
-			values = append(values, nil)
-		case uint64(n) > uint64(len(rest)):
-			return dst, false
-		default:
-			values = append(values, rest[:n:n])
-			rest = rest[n:]
-		}
+		values = append(values, value)
 	}
 	if len(rest) != 0 {
 		return dst, false

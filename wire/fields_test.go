@@ -89,6 +89,51 @@ func TestExtendedMessagesAreReadByPostgreSQLsRule(t *testing.T) {
 	}
 }
 
+func TestBoundValuesAreReadByPostgreSQLsRule(t *testing.T) {
+	value := "\x00\x00\x00\x01v"
+	for body, want := range map[string][][]byte{
+		"p\x00s\x00\x00\x00\x00\x00\x00\x00":                                                    {},
+		"\x00\x00\x00\x00\x00\x01" + value + "\x00\x00":                                         {[]byte("v")},
+		"\x00\x00\x00\x01\x00\x01\x00\x02" + value + "\xff\xff\xff\xff\x00\x00":                 {[]byte("v"), nil},
+		"\x00\x00\x00\x02\x00\x01\x00\x00\x00\x02\x00\x00\x00\x00" + value + "\x00\x01\x00\x01": {{}, []byte("v")},
+		"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00":                                              {},
+		"":                         nil,
+		"\x00":                     nil,
+		"\x00\x00":                 nil,
+		"\x00\x00\x00":             nil,
+		"\x00\x00\x00\x00":         nil,
+		"\x00\x00\x00\x00\x00\x00": nil,
+		"\x00\x00\x00\x01\x00\x02\x00\x01" + value + "\x00\x00":         nil,
+		"\x00\x00\x00\x02\x00\x01\x00\x01\x00\x01" + value + "\x00\x00": nil,
+		"\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02v\x00\x00":             nil,
+		"\x00\x00\x00\x00\x00\x01\xff\xff\xff\xfev\x00\x00":             nil,
+		"\x00\x00\x00\x00\x00\x02" + value + "\x00\x00":                 nil,
+		"\x00\x00\x00\x00\x00\x01" + value + "\x00":                     nil,
+		"\x00\x00\x00\x00\x00\x01" + value + "\x00\x01":                 nil,
+		"\x00\x00\x00\x00\x00\x01" + value + "\x00\x00x":                nil,
+	} {
+		got, ok := BindValues([]byte(body), nil)
+		if ok != (want != nil) || len(got) != len(want) {
+			t.Errorf("%q: %q %v, want %q", body, got, ok, want)
+			continue
+		}
+		for i := range want {
+			if !bytes.Equal(got[i], want[i]) || (got[i] == nil) != (want[i] == nil) {
+				t.Errorf("%q: %q, want %q", body, got, want)
+			}
+		}
+	}
+	parse, err := AppendParse(nil, "n", "select $1, $2", 0x01020304, 25)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []uint32{0, 0x01020304, 25, 0} {
+		if got := ParseType(parse[HeaderSize:], n); got != want {
+			t.Errorf("type of $%d: %d, want %d", n, got, want)
+		}
+	}
+}
+
 func TestErrorFieldsPreferTheUntranslatedSeverity(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -171,6 +216,9 @@ func FuzzFields(f *testing.F) {
 			portal, statement, ok := BindNames(body)
 			if !ok || bind.DestinationPortal != string(portal) || bind.PreparedStatement != string(statement) {
 				t.Fatalf("Bind %q %q %v, pgproto3 %+v", portal, statement, ok, bind)
+			}
+			if values, ok := BindValues(body, nil); ok && (len(values) != len(bind.Parameters) || len(values) > 0 && !reflect.DeepEqual(values, bind.Parameters)) {
+				t.Fatalf("Bind of %q, pgproto3 %+v", values, bind)
 			}
 		}
 		if portal, ok := ExecutePortal(body); ok {
