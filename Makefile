@@ -9,7 +9,12 @@ TOOLS         := $(CURDIR)/.cache/bin
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOFUMPT       := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)
 
-.PHONY: help build test lint demo bench fuzz
+# What is played against every PostgreSQL: the promises between two tenants, and
+# that PostgreSQL's answers are passed as they are.
+MATRIX       ?= 15 16 17 18
+MATRIX_TESTS ?= ^Test(TheHarness|NoEscape|TwoTenantsNeverMeet|TheTrafficIs|TheLoginTells|.*Seal)
+
+.PHONY: help build test matrix lint demo bench fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +27,13 @@ test: ## install what the tests need, lint, and run every test with the race det
 	$(MAKE) --no-print-directory lint
 	go vet ./...
 	CGO_ENABLED=1 go test -race -timeout 15m ./...
+
+matrix: ## run the tests of isolation against each PostgreSQL of MATRIX (15 16 17 18)
+	integration/install.sh servers
+	@set -e; for version in $(MATRIX); do \
+		echo "PostgreSQL $$version"; \
+		CGO_ENABLED=1 go test -race -timeout 10m -count=1 ./integration/ -run '$(MATRIX_TESTS)' -postgres $$version -load 20s; \
+	done
 
 lint: $(GOLANGCI_LINT) $(GOFUMPT) ## check the format and the code
 	@unformatted=$$($(GOFUMPT) -l .); \

@@ -10,5 +10,7 @@
 // What is missing is a failure, not a skip.
 //
 // TENANTGATE_BIN names a binary to test instead of building one, and the flag
-// -load sets how long the two-tenant load runs (-load-seed what its clients do).
+// -postgres chooses the server's version (16, 17 and 18 are there after
+// `install.sh servers`), -load sets how long the two-tenant load runs, and
+// -load-seed what its clients do.
 package integration

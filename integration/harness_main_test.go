@@ -20,6 +20,9 @@ var loadTime = flag.Duration("load", 60*time.Second, "how long the two-tenant lo
 // loadSeed chooses what the clients of the load do, and where they vanish.
 var loadSeed = flag.Uint64("load-seed", 1, "seed of the two-tenant load")
 
+// postgresVersion chooses the server: a major version, or the directory of its binaries.
+var postgresVersion = flag.String("postgres", "", "major version of PostgreSQL, or the directory of its binaries; empty: the installed one")
+
 // TestMain runs the package and then ends every process and directory that the
 // harness made.
 func TestMain(m *testing.M) {

@@ -65,21 +65,37 @@ func startPostgres(t testing.TB, settings ...string) *postgres {
 	return p
 }
 
-// serverBinaries finds the directory of initdb and postgres.
+// serverBinaries finds the directory of initdb and postgres: the one that -postgres
+// asks for, among what install.sh fetched and what is installed.
 func serverBinaries(t testing.TB) string {
 	t.Helper()
-	if path, err := exec.LookPath("initdb"); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			path = real
+	version := *postgresVersion
+	if filepath.IsAbs(version) {
+		return version
+	}
+	places := []string{"../.cache/servers/node_modules/postgres" + version + "/native/bin", "/usr/lib/postgresql/" + version + "/bin"}
+	if version == "" {
+		if path, err := exec.LookPath("initdb"); err == nil {
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				path = real
+			}
+			return filepath.Dir(path)
 		}
-		return filepath.Dir(path)
+		places = []string{"/usr/lib/postgresql/*/bin"}
 	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(found) == 0 {
-		t.Fatal("no PostgreSQL server: neither initdb on PATH nor /usr/lib/postgresql/*/bin/initdb")
+	for _, place := range places {
+		found, _ := filepath.Glob(filepath.Join(place, "initdb"))
+		if len(found) > 0 {
+			slices.Sort(found)
+			path, err := filepath.Abs(found[len(found)-1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return filepath.Dir(path)
+		}
 	}
-	slices.Sort(found)
-	return filepath.Dir(found[len(found)-1])
+	t.Fatalf("no PostgreSQL server %s in %s: install.sh installs one, `install.sh servers` those of the matrix", version, places)
+	return ""
 }
 
 // serverUser is who the server runs as: PostgreSQL refuses to run as root.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks, and nothing else: Debian
 # packages (as root or through sudo) and the Node packages of the lock files.
-# With the argument `server` it is the PostgreSQL server alone, for the demo.
+# With the argument `server` it is the PostgreSQL server alone, for the demo; with
+# `servers` it is PostgreSQL 16, 17 and 18, into .cache/servers of the repository.
 # Where everything is there already it needs neither network nor privileges.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -19,6 +20,25 @@ need() {
 }
 has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
 postgres_server() { has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres'; }
+
+# fetch_servers installs the versions of servers/package-lock.json. The packages
+# hold no symbolic links: a script of theirs makes them, which npm may not run.
+fetch_servers() {
+	local lock=servers/package-lock.json dir=../.cache/servers
+	[[ ! $dir/complete -nt $lock ]] || return 0
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	cp servers/package.json "$lock" "$dir"
+	(
+		cd "$dir"
+		npm ci --ignore-scripts --no-audit --no-fund
+		for server in node_modules/postgres*; do
+			(cd "$server" && node scripts/hydrate-symlinks.js)
+		done
+		chmod -R a+rX . # the servers run as another user than root
+		touch complete
+	)
+}
 
 need postgresql -- postgres_server
 if [[ ${1:-} != server ]]; then
@@ -60,6 +80,10 @@ if ((${#missing[@]})); then
 fi
 
 [[ ${1:-} != server ]] || exit 0
+if [[ ${1:-} == servers ]]; then
+	fetch_servers
+	exit 0
+fi
 shopt -s nullglob
 for lock in clients/*/package-lock.json; do
 	dir=$(dirname "$lock")
