@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -146,4 +147,22 @@ func TestACopyOutThatNobodyReadsEnds(t *testing.T) {
 			run(t, ep)
 		}
 	})
+}
+
+// TestTheTailOfALongStreamIsNotHeldBack lets a long COPY pause: what PostgreSQL
+// has sent by then arrives, and does not wait for more.
+func TestTheTailOfALongStreamIsNotHeldBack(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg)
+	const rows, width = 5000, 20000
+	for _, ep := range p.everyMode(tenantA) {
+		w := ep.login(t)
+		w.send(simple(fmt.Sprintf("COPY (SELECT repeat('x', %d), CASE WHEN i = %d THEN pg_sleep(120)::text END FROM generate_series(1, %[2]d) i) TO STDOUT", width, rows)))
+		// Up to 8 KB of the last row before the pause stay in the server.
+		_ = w.conn.SetReadDeadline(time.Now().Add(wireTimeout))
+		if n, err := io.CopyN(io.Discard, w.r, (rows-2)*(width+9)); err != nil {
+			t.Errorf("%s: %v after %d bytes", ep.name, err, n)
+		}
+		w.close()
+	}
 }

@@ -23,6 +23,7 @@ type loop struct {
 	sockets []*socket // by file descriptor
 	dead    []*socket // closed in this turn; their descriptors are freed at its end
 	again   []*socket // to be read once more without an event
+	bulk    []*socket // that gather
 	timers  timers
 	now     int64 // nanoseconds of the monotonic clock at the start of the turn
 
@@ -82,6 +83,7 @@ func (l *loop) post(f func()) bool {
 func (l *loop) run() {
 	// A thread of its own: the loop is not moved between threads when it was preempted.
 	runtime.LockOSThread()
+	preferBatches()
 	defer l.finish()
 	l.now = clock()
 	for !l.stopped {
@@ -147,6 +149,7 @@ func (l *loop) turn() {
 	l.readAgain()
 	l.deliver()
 	l.expire()
+	l.stopGathering()
 	l.bury()
 }
 
@@ -195,6 +198,7 @@ func (l *loop) attach(s *socket, events uint32) error {
 func (l *loop) detach(s *socket) {
 	_ = l.poll.remove(s.fd)
 	l.sockets[s.fd] = nil
+	s.gather(false)
 	s.loop = nil
 }
 
@@ -269,15 +273,14 @@ func (l *loop) timeout() int {
 	if len(l.again) > 0 || len(l.letters) > 0 || l.mail.waiting.Load() {
 		return 0
 	}
-	at, ok := l.timers.next()
-	if !ok {
-		return -1
+	wait := int64(-1)
+	if at, ok := l.timers.next(); ok {
+		wait = max(0, (at-l.now+int64(time.Millisecond)-1)/int64(time.Millisecond)) // a little too long when the last turn took time
 	}
-	wait := at - l.now // a little too long when the last turn took time
-	if wait <= 0 {
-		return 0
+	if len(l.bulk) > 0 && (wait < 0 || wait > gatherMillis) {
+		wait = gatherMillis
 	}
-	return int((wait + int64(time.Millisecond) - 1) / int64(time.Millisecond))
+	return int(wait)
 }
 
 func (l *loop) expire() {

@@ -26,6 +26,10 @@ type socket struct {
 	more   bool   // plain text may be had without a further event of the poller
 	tls    *tls.Conn
 	raw    *handoverConn
+
+	readAt   int64 // when something was last read, on the loop's clock
+	streamed int   // bytes read since then without a pause
+	gathers  bool  // it is reported only when much is there, see gather.go
 }
 
 // endpoint is what a socket leads to; the loop calls it.
@@ -138,6 +142,7 @@ func (s *socket) receive(b []byte) (int, error) {
 		s.ended = true
 		return 0, io.EOF
 	}
+	s.received(n)
 	return n, nil
 }
 

@@ -12,7 +12,7 @@ import (
 // dialog is one client that talks to one simulated backend through a lease. Everything moves at once,
 // in pieces of size bytes.
 type dialog struct {
-	t     *testing.T
+	t     testing.TB
 	lease *Lease
 	pg    *postgres
 	be    *Backend
@@ -49,7 +49,7 @@ func (h dialogHost) outcome(_ *postgres, w *waiting) verdict {
 }
 
 // newDialog enters the context of tenant a.
-func newDialog(t *testing.T, size int, params ...wire.Param) *dialog {
+func newDialog(t testing.TB, size int, params ...wire.Param) *dialog {
 	t.Helper()
 	id := identities(t, "a")[0]
 	entry, err := modelSpec.NewEntry(1, id, params)
