@@ -88,7 +88,7 @@ type sealCosts struct {
 // batch runs something n times in the session of a form and keeps the least.
 func (m *sealCosts) batch(form, column, n int, run func(c *pgconn.PgConn, k int)) {
 	c := m.sessions[sealForms[form].slow]
-	pid := strconv.Itoa(int(m.pid(c)))
+	pid := strconv.Itoa(m.pid(c))
 	before := cpuNanos(m.b, pid)
 	for k := range n {
 		run(c, k)

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unique"
 )
 
 // SealVersion is the version of the SQL that this package's seals are made for.
@@ -43,13 +44,12 @@ var sealKeyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 // SealKey seals nothing. It prints without the key.
 type SealKey struct {
 	id  string
-	key [sealKeyMax]byte // padded with zeros, which changes nothing (RFC 2104, section 2)
+	key unique.Handle[[sealKeyMax]byte] // padded with zeros, which changes nothing (RFC 2104, section 2); a pointer to whoever prints it
 }
 
 // NewSealKey reads a key as GenerateSealKey writes it: hexadecimal digits of 32
 // to 64 bytes. Errors hold nothing of it.
 func NewSealKey(id, text string) (SealKey, error) {
-	k := SealKey{id: id}
 	if !sealKeyID.MatchString(id) {
 		return SealKey{}, fmt.Errorf("the key id %q is not 1 to 32 letters, digits, _ and -", id)
 	}
@@ -57,8 +57,9 @@ func NewSealKey(id, text string) (SealKey, error) {
 	if err != nil || len(raw) < sealKeyMin || len(raw) > sealKeyMax {
 		return SealKey{}, fmt.Errorf("the key is not %d to %d bytes in hexadecimal digits", sealKeyMin, sealKeyMax)
 	}
-	copy(k.key[:], raw)
-	return k, nil
+	var padded [sealKeyMax]byte
+	copy(padded[:], raw)
+	return SealKey{id, unique.Make(padded)}, nil
 }
 
 // GenerateSealKey returns a new key as text.
@@ -84,7 +85,7 @@ func (k SealKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
 // of RFC 2104. They are as secret as the key.
 func (k SealKey) Pads() (inner, outer []byte) {
 	inner, outer = make([]byte, sealKeyMax), make([]byte, sealKeyMax)
-	for i, b := range k.key {
+	for i, b := range k.key.Value() {
 		inner[i], outer[i] = b^0x36, b^0x5c
 	}
 	return inner, outer
@@ -128,7 +129,8 @@ func (s *backendSeal) make(fields []byte, until time.Time) seal {
 		last = min(last, max(0, server.Add(until.Sub(now)+sealGrace).Unix()))
 	}
 	head := fmt.Sprintf("v1.%s.%012d.%012d.%s", s.key.id, server.Add(sealTime).Unix(), last, rand.Text())
-	mac := hmac.New(sha256.New, s.key.key[:])
+	key := s.key.key.Value()
+	mac := hmac.New(sha256.New, key[:])
 	fmt.Fprintf(mac, "tenantgate\n%s\n%d\n%d\n", head, s.pid, s.epoch)
 	mac.Write(fields)
 	return seal{head, mac.Sum(nil)}
@@ -152,9 +154,10 @@ func sealFields(names, values []string) []byte {
 // sealCode is the SQLSTATE with which a database refuses a seal.
 const sealCode = "TG001"
 
-// sealLost are the SQLSTATEs that say that the seal is not there any more: no
-// such function, schema or right.
-var sealLost = map[string]bool{sealCode: true, "42883": true, "3F000": true, "42501": true}
+// sealLost are the SQLSTATEs that say that a seal is refused, or that there is no
+// such function or schema any more. A missing right (42501) may be one to a
+// startup parameter, and is the client's to know.
+var sealLost = map[string]bool{sealCode: true, "42883": true, "3F000": true}
 
 // latchSetting is the database's own note of how the context was entered. Taking
 // the latch away counts as resetting it.

@@ -46,8 +46,14 @@ func TestASealKeyIsNeverPrinted(t *testing.T) {
 
 func TestASealKeyMustBeStrongAndNamed(t *testing.T) {
 	for _, tt := range [][2]string{
-		{"", sealText}, {"k.1", sealText}, {strings.Repeat("k", 33), sealText}, {"k'1", sealText},
-		{"k1", ""}, {"k1", sealText[:62]}, {"k1", strings.Repeat("00", 65)}, {"k1", "xy" + sealText[2:]},
+		{"", sealText},
+		{"k.1", sealText},
+		{strings.Repeat("k", 33), sealText},
+		{"k'1", sealText},
+		{"k1", ""},
+		{"k1", sealText[:62]},
+		{"k1", strings.Repeat("00", 65)},
+		{"k1", "xy" + sealText[2:]},
 	} {
 		_, err := NewSealKey(tt[0], tt[1])
 		if err == nil {
@@ -192,7 +198,9 @@ func TestTheGuardOfADatabaseThatIsSealedWholeIsItsOwn(t *testing.T) {
 		t.Errorf("sealed: %+v", c)
 	}
 	for _, s := range []SealState{
-		{}, {Version: 1}, {Key: "k1"},
+		{},
+		{Version: 1},
+		{Key: "k1"},
 		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "open"}}},
 		{Version: 1, Key: "k1", Excess: []string{"x"}},
 	} {

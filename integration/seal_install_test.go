@@ -1,0 +1,418 @@
+package integration
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// unsealedProxy is a proxy with a key in front of a database that has no seal.
+func unsealedProxy(t testing.TB, pg *postgres, database, key string, options ...option) *proxy {
+	t.Helper()
+	options = append([]option{
+		sealWith(key), with("databases", map[string]any{}),
+		func(p *proxy) { p.database("app", database, "session", 8) },
+	}, options...)
+	p := newProxy(t, pg, options...)
+	p.launch(t)
+	t.Cleanup(func() { p.finish(t) })
+	eventually(t, 20*time.Second, "the proxy listens", func() bool { return strings.Contains(p.log.String(), "msg=listening") })
+	return p
+}
+
+// says is what a command prints, whether or not it fails.
+func (p *proxy) says(args ...string) string {
+	out, _ := exec.Command(proxyBinary(p.t), append(args, "-config", p.configFile)...).CombinedOutput()
+	return string(out)
+}
+
+// TestADatabaseThatDoesNotAcceptTheSealIsRefused serves nobody where a key is
+// configured and the database has no seal, another key, or other settings.
+func TestADatabaseThatDoesNotAcceptTheSealIsRefused(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := unsealedProxy(t, pg, database, "k1")
+	for _, want := range []string{refusal(t, p.as(tenantA)), p.says("check"), p.says("seal", "status"), p.log.String()} {
+		if want != "08006" && !strings.Contains(want, "not sealed") {
+			t.Errorf("of a database without a seal it says %q", want)
+		}
+	}
+	p.seal(t, database)
+	eventually(t, 10*time.Second, "the sealed database is served", func() bool { return refusal(t, p.as(tenantA)) == "" })
+
+	other := unsealedProxy(t, pg, database, "k2")
+	if got := refusal(t, other.as(tenantA)); got != "08006" {
+		t.Errorf("with an unknown key: %q", got)
+	}
+	if got := other.says("check"); !strings.Contains(got, "FAIL databases.app: ") || !strings.Contains(got, "key k2: its key is not in this database") {
+		t.Errorf("check: %s", got)
+	}
+	more := unsealedProxy(t, pg, database, "k1", with("context/settings/app.more", map[string]any{"claim": "more", "default": ""}))
+	if got := refusal(t, more.as(tenantA)); got != "08006" {
+		t.Errorf("with other settings: %q", got)
+	}
+	if got := more.says("seal", "status"); !strings.Contains(got, "app.more, app.user_id; run tenantgate seal sql") {
+		t.Errorf("status: %s", got)
+	}
+	// A key of the same name that is not the same.
+	pg.exec(t, database, "UPDATE tenantgate.key SET ipad = sha256('x') || sha256('y')")
+	if got := p.says("seal", "status"); !strings.Contains(got, "its code is wrong") {
+		t.Errorf("status: %s", got)
+	}
+	if out, err := runPsql(pg.superDSN(database), p.tenantgate(t, "seal", "sql", "-config", p.configFile)); err == nil || !strings.Contains(out, "the key id k1 stands for another key already") {
+		t.Errorf("psql: %v, %s", err, out)
+	}
+	// A seal that goes away while sessions are served.
+	pg.exec(t, database, "DELETE FROM tenantgate.key")
+	w, err := p.as(tenantB).tryLogin(t)
+	if err == nil {
+		t.Errorf("a login without the key sees %s users", w.value("SELECT count(*) FROM users"))
+	}
+	if got := refusal(t, p.as(tenantB)); got != "08006" {
+		t.Errorf("after the key was taken away: %q", got)
+	}
+}
+
+// TestAnUnsealedConfigurationSaysSo looks at what is said about a database
+// without a key, sealed or not.
+func TestAnUnsealedConfigurationSaysSo(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	plain := func(p *proxy) { p.set("databases", map[string]any{}); p.database("app", database, "session", 2) }
+	p := startProxy(t, pg, plain)
+	if got := p.says("check") + p.log.String(); strings.Count(got, "not sealed") != 2 {
+		t.Errorf("it says %s", got)
+	}
+	sealedProxy(t, pg, database)
+	if got := p.says("check"); !strings.Contains(got, "WARN databases.app: the database is sealed and context.seal names no key") {
+		t.Errorf("check: %s", got)
+	}
+	if w := p.as(tenantA).login(t); w.value("SELECT count(*) FROM users") != "0" {
+		t.Error("without a seal there are rows")
+	}
+}
+
+// TestHiddenSQLIsLetThroughOnlyWhereTheDatabaseIsSealedWhole runs DO with the
+// guard's defaults while one table is not protected, and when all are.
+func TestHiddenSQLIsLetThroughOnlyWhereTheDatabaseIsSealedWhole(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := sealedProxy(t, pg, database, with("context/guard", map[string]any{}))
+	const hidden = "DO 'BEGIN PERFORM 1; END'"
+	if _, err := tryQuery(p.as(tenantA).pgconn(t), hidden); err == nil || !strings.Contains(err.Error(), "42501") {
+		t.Errorf("with an open table: %v", err)
+	}
+	for _, want := range []string{p.says("seal", "status"), p.says("check"), p.log.String()} {
+		if !strings.Contains(want, "tenants") || !strings.Contains(want, "sealed") {
+			t.Errorf("the open table is not named: %s", want)
+		}
+	}
+	pg.exec(t, database, "SELECT tenantgate.protect('tenants', 'id')")
+	if got := p.says("seal", "status"); !strings.Contains(got, "databases.app: sealed\n") {
+		t.Errorf("status: %s", got)
+	}
+	pg.exec(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+database+"'")
+	eventually(t, 10*time.Second, "DO is let through", func() bool {
+		_, err := tryQuery(p.as(tenantA).pgconn(t), hidden)
+		return err == nil
+	})
+	if _, err := tryQuery(p.as(tenantA).pgconn(t), "SET app.is_admin = 'true'"); err == nil {
+		t.Error("a reserved setting can be named")
+	}
+}
+
+// TestKeysRotateWithoutInterruption brings a second key into the database, then
+// into the proxy, and takes the first away.
+func TestKeysRotateWithoutInterruption(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := sealedProxy(t, pg, database)
+	before := p.as(tenantA).pgconn(t)
+	sealWith("k2")(p)
+	p.writeConfig(t)
+	p.seal(t, database)
+	if got := refusal(t, p.as(tenantB)); got != "" {
+		t.Errorf("with both keys in the database the old one gets %q", got)
+	}
+	p.reload(t)
+	eventually(t, 10*time.Second, "the new key is used", func() bool {
+		return strings.Contains(p.log.String(), "the configuration was reloaded")
+	})
+	during := p.as(tenantB).pgconn(t)
+	query(t, before, "RESET ALL")
+	pg.exec(t, database, "SELECT tenantgate.drop_key('k1')")
+	for name, c := range map[string]string{"old": one(t, before, "SELECT count(*) FROM users"), "new": one(t, during, "SELECT count(*) FROM users")} {
+		if c != "10" {
+			t.Errorf("the %s session sees %s users", name, c)
+		}
+	}
+	query(t, during, "DISCARD ALL")
+	if got := one(t, during, "SELECT count(*) FROM users"); got != "10" {
+		t.Errorf("entered again with the new key: %s users", got)
+	}
+	if _, err := tryQuery(before, "DISCARD ALL; SELECT 1"); err == nil {
+		if rows, err := tryQuery(before, "SELECT count(*) FROM users"); err == nil && rows[0][0] != "0" {
+			t.Errorf("entered again with the dropped key: %v", rows)
+		}
+	}
+	if got := p.says("seal", "status"); !strings.Contains(got, "keys      k2 (configured)\n") {
+		t.Errorf("status: %s", got)
+	}
+}
+
+// TestSealingTwiceChangesNothing runs the script again and compares the catalogue.
+func TestSealingTwiceChangesNothing(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := sealedProxy(t, pg, database)
+	const catalogue = `SELECT string_agg(x, ' ' ORDER BY x) FROM (
+		SELECT concat(oid, relname, relacl, relfilenode) FROM pg_class WHERE relnamespace = 'tenantgate'::regnamespace
+		UNION ALL SELECT concat(oid, proname, proacl, prosrc, md5(pg_get_functiondef(oid))) FROM pg_proc WHERE pronamespace = 'tenantgate'::regnamespace
+		UNION ALL SELECT concat(oid, polname, xmin, pg_get_expr(polqual, polrelid)) FROM pg_policy
+		UNION ALL SELECT concat(kid, ipad, created) FROM tenantgate.key) c(x)`
+	before := pg.exec(t, database, catalogue)
+	p.seal(t, database)
+	if after := pg.exec(t, database, catalogue); after[0][0] != before[0][0] {
+		t.Errorf("before: %s\nafter: %s", before[0][0], after[0][0])
+	}
+}
+
+// TestRightsThatNobodyShouldHaveAreFoundAndTakenAway opens the seal by default
+// privileges and by grants.
+func TestRightsThatNobodyShouldHaveAreFoundAndTakenAway(t *testing.T) {
+	pg := startPostgres(t)
+	database := newSealable(t, pg)
+	pg.exec(t, database, `CREATE ROLE tenantgate_owner NOLOGIN; CREATE ROLE backup;
+		ALTER DEFAULT PRIVILEGES FOR ROLE tenantgate_owner GRANT ALL ON TABLES TO app_role;
+		ALTER DEFAULT PRIVILEGES FOR ROLE tenantgate_owner GRANT ALL ON SEQUENCES TO app_role, PUBLIC;
+		ALTER DEFAULT PRIVILEGES FOR ROLE tenantgate_owner GRANT ALL ON FUNCTIONS TO app_role;
+		ALTER DEFAULT PRIVILEGES FOR ROLE tenantgate_owner GRANT ALL ON SCHEMAS TO app_role`)
+	p := sealedProxy(t, pg, database)
+	excess := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, row := range pg.exec(t, database, "SELECT * FROM tenantgate.excess() ORDER BY 1") {
+			got = append(got, row[0])
+		}
+		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("excess: %q, want %q", got, want)
+		}
+	}
+	excess()
+	pg.exec(t, database, `GRANT SELECT (ipad) ON tenantgate.key TO backup;
+		GRANT EXECUTE ON FUNCTION tenantgate.configure TO backup; GRANT CREATE ON SCHEMA tenantgate TO backup`)
+	excess("backup may CREATE on schema tenantgate", "backup may EXECUTE on tenantgate.configure()",
+		"backup may SELECT on tenantgate.key.ipad")
+	if got := p.says("seal", "status"); !strings.Contains(got, "backup may SELECT on tenantgate.key.ipad") {
+		t.Errorf("status: %s", got)
+	}
+	pg.exec(t, database, "GRANT USAGE ON SEQUENCE tenantgate.latch_2 TO PUBLIC")
+	p.seal(t, database)
+	excess()
+	for grant, revoke := range map[string]string{
+		"GRANT SELECT ON tenantgate.key TO app_role":                                                        "REVOKE ALL ON tenantgate.key FROM app_role",
+		"GRANT SELECT (opad) ON tenantgate.key TO app_user":                                                 "REVOKE ALL ON tenantgate.key FROM app_user",
+		"GRANT UPDATE ON SEQUENCE tenantgate.latch_1 TO app_role":                                           "REVOKE ALL ON SEQUENCE tenantgate.latch_1 FROM app_role",
+		"GRANT USAGE ON SEQUENCE tenantgate.latch_3 TO PUBLIC":                                              "REVOKE USAGE ON SEQUENCE tenantgate.latch_3 FROM PUBLIC",
+		"GRANT CREATE ON SCHEMA tenantgate TO app_user":                                                     "REVOKE CREATE ON SCHEMA tenantgate FROM app_user",
+		"GRANT tenantgate_owner TO app_user":                                                                "REVOKE tenantgate_owner FROM app_user",
+		"ALTER ROLE app_user NOINHERIT; GRANT backup TO app_user; GRANT INSERT ON tenantgate.key TO backup": "REVOKE backup FROM app_user; REVOKE ALL ON tenantgate.key FROM backup",
+	} {
+		pg.exec(t, database, grant)
+		if got := p.says("check"); !strings.Contains(got, "can get at the seal itself") {
+			t.Errorf("%s: check says %s", grant, got)
+		}
+		pg.exec(t, database, revoke)
+	}
+	if got := p.says("check"); strings.Contains(got, "FAIL") {
+		t.Errorf("check: %s", got)
+	}
+}
+
+// TestWhatAnotherRoleHasPreparedIsNotBuiltUpon makes the schema before the seal.
+func TestWhatAnotherRoleHasPreparedIsNotBuiltUpon(t *testing.T) {
+	pg := sharedPostgres(t)
+	for name, sql := range map[string]string{
+		"schema":   "CREATE SCHEMA tenantgate AUTHORIZATION app_owner",
+		"sequence": "CREATE SCHEMA tenantgate; ALTER SCHEMA tenantgate OWNER TO tenantgate_owner; GRANT ALL ON SCHEMA tenantgate TO app_owner; SET ROLE app_owner; CREATE UNLOGGED SEQUENCE tenantgate.latch_1",
+	} {
+		database := newSealable(t, pg)
+		pg.exec(t, database, "DO 'BEGIN CREATE ROLE tenantgate_owner NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END'")
+		pg.exec(t, database, sql)
+		p := newProxy(t, pg, sealWith("k1"))
+		if out, err := runPsql(pg.superDSN(database), p.tenantgate(t, "seal", "sql", "-config", p.configFile)); err == nil || !strings.Contains(out, "does not belong to tenantgate_owner") {
+			t.Errorf("%s: %v, %s", name, err, out)
+		}
+	}
+}
+
+// TestTheSealIsInstalledWithoutASuperuser runs the script as a role such as a
+// managed service gives: CREATEROLE, CREATE on the database, member of the owner.
+func TestTheSealIsInstalledWithoutASuperuser(t *testing.T) {
+	pg := startPostgres(t)
+	database := newSealable(t, pg)
+	pg.exec(t, database, fmt.Sprintf(`CREATE ROLE dba LOGIN PASSWORD '%s' CREATEROLE CREATEDB NOSUPERUSER;
+		GRANT app_owner TO dba; GRANT CREATE ON DATABASE %s TO dba; REVOKE TEMPORARY ON DATABASE %[2]s FROM PUBLIC`, superPassword, database))
+	p := newProxy(t, pg, sealWith("k1"), unguarded, with("databases", map[string]any{}), func(p *proxy) { p.database("app", database, "session", 2) })
+	script := p.tenantgate(t, "seal", "sql", "-config", p.configFile)
+	dsn := strings.Replace(pg.superDSN(database), "user=postgres", "user=dba", 1)
+	for range 2 {
+		if out := p.psql(t, dsn, script); !strings.Contains(out, "table public.tenants: not sealed") || strings.Count(out, "\n") != 1+8 {
+			t.Errorf("psql: %s", out)
+		}
+	}
+	p.start(t)
+	defer p.finish(t)
+	c := p.as(tenantA).pgconn(t)
+	query(t, c, "SET app.current_tenant_id = '"+tenantB.id+"'")
+	if got := one(t, c, "SELECT count(*) FROM users"); got != "0" {
+		t.Errorf("%s users", got)
+	}
+	closeSoon(c)
+	// And away with it, as the same role; what is built upon the readers stops it.
+	pg.exec(t, database, "SET ROLE app_owner; CREATE POLICY own ON tenants USING (id = (SELECT tenantgate.current_tenant_id()))")
+	removal := p.tenantgate(t, "seal", "sql", "-remove", "-config", p.configFile)
+	if out, err := runPsql(dsn, removal); err == nil || !strings.Contains(out, "still in use by policy own on table tenants") {
+		t.Errorf("psql: %v, %s", err, out)
+	}
+	pg.exec(t, database, "DROP POLICY own ON tenants")
+	p.psql(t, dsn, removal)
+	if got := pg.count(t, database, "SELECT (SELECT count(*) FROM pg_policy WHERE polname = 'tenantgate_seal') + (SELECT count(*) FROM pg_namespace WHERE nspname = 'tenantgate') + (SELECT count(*) FROM pg_roles WHERE rolname = 'tenantgate_owner')"); got != 0 {
+		t.Errorf("%d things are left", got)
+	}
+}
+
+// TestTheSealSurvivesDumpAndRestore dumps a sealed database without its keys and
+// restores it under another name.
+func TestTheSealSurvivesDumpAndRestore(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := sealedProxy(t, pg, database)
+	dump := exec.Command("pg_dump", "-d", pg.superDSN(database), "--exclude-table-data=tenantgate.key")
+	text, err := dump.CombinedOutput()
+	if err != nil {
+		t.Fatalf("pg_dump: %v\n%s", err, text)
+	}
+	inner := fmt.Sprintf("%x", 0x5e^0x36)
+	if strings.Contains(string(text), inner+"97363636") {
+		t.Error("the key is in the dump")
+	}
+	restored := database + "_restored"
+	pg.exec(t, "postgres", "CREATE DATABASE "+restored)
+	p.psql(t, pg.superDSN(restored), "\\set ON_ERROR_STOP on\n"+string(text))
+	if got := pg.count(t, restored, "SELECT count(*) FROM pg_class WHERE relnamespace = 'tenantgate'::regnamespace AND relkind = 'S' AND relpersistence = 'u'"); got != 4 {
+		t.Errorf("%d unlogged sequences", got)
+	}
+	q := unsealedProxy(t, pg, restored, "k1", unguarded)
+	if got := refusal(t, q.as(tenantA)); got != "08006" {
+		t.Errorf("without the key: %q", got)
+	}
+	if out := q.seal(t, restored); strings.Count(out, "\n") != 1+8 {
+		t.Errorf("psql: %s", out)
+	}
+	c := q.as(tenantA).pgconn(t)
+	if got := one(t, c, "SELECT concat(current_setting('tenantgate.latch'), count(*)) FROM users"); got != "uuid10" {
+		t.Errorf("after the restore: %s", got)
+	}
+	query(t, c, "SET app.current_tenant_id = '"+tenantB.id+"'")
+	if got := one(t, c, "SELECT count(*) FROM users"); got != "0" {
+		t.Errorf("after the restore, forged: %s", got)
+	}
+}
+
+// TestTheSealSurvivesACrash ends the server without a checkpoint: the sequences
+// are reset, and what was sealed before is worthless.
+func TestTheSealSurvivesACrash(t *testing.T) {
+	pg := startPostgres(t)
+	database := newSealable(t, pg)
+	p := sealedProxy(t, pg, database)
+	_ = p.as(tenantA).pgconn(t)
+	pg.signal(t, syscall.SIGQUIT)
+	<-pg.exited
+	pg.start(t)
+	eventually(t, 20*time.Second, "the proxy serves again", func() bool { return refusal(t, p.as(tenantB)) == "" })
+	c := p.as(tenantB).pgconn(t)
+	if got := one(t, c, "SELECT concat(current_setting('tenantgate.latch'), count(*)) FROM users"); got != "uuid10" {
+		t.Errorf("after the crash: %s", got)
+	}
+}
+
+// standbyOf makes a physical standby of pg and starts it.
+func standbyOf(t testing.TB, pg *postgres) *postgres {
+	t.Helper()
+	pg.write(t, "data/pg_hba.conf", "host replication all 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n")
+	pg.exec(t, "postgres", "SELECT pg_reload_conf()")
+	s := &postgres{t: t, bin: pg.bin, as: pg.as, port: freePort(t), dir: workDir(t, "standby"), settings: []string{"hot_standby=on"}}
+	s.own(t, s.dir)
+	dsn := strings.Replace(pg.superDSN("postgres"), "dbname=postgres ", "", 1)
+	eventually(t, 10*time.Second, "a base backup is made", func() bool {
+		cmd := exec.Command(filepath.Join(pg.bin, "pg_basebackup"), "-D", filepath.Join(s.dir, "data"), "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", dsn)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
+		cmd.Dir = s.dir
+		return cmd.Run() == nil
+	})
+	s.start(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.dumpLog(t)
+		}
+		s.destroy()
+	})
+	return s
+}
+
+// TestTheSealHoldsOnAStandby serves from a hot standby, where nothing can be
+// latched, and goes on when it is promoted.
+func TestTheSealHoldsOnAStandby(t *testing.T) {
+	pg := startPostgres(t)
+	database := newSealable(t, pg)
+	primary := sealedProxy(t, pg, database)
+	standby := standbyOf(t, pg)
+	p := unsealedProxy(t, standby, database, "k1", unguarded)
+	c := p.as(tenantA).pgconn(t)
+	const state = "SELECT concat_ws(' ', pg_is_in_recovery(), current_setting('tenantgate.latch'), count(*), min(tenant_id::text)) FROM users"
+	if got := one(t, c, state); got != "t none 10 "+tenantA.id {
+		t.Errorf("on the standby: %s", got)
+	}
+	if got := one(t, c, "SELECT concat_ws(' ', tenantgate.current_tenant_id(), tenantgate.tenant(), tenantgate.claim('app.user_id'), tenantgate.is_admin())"); got != tenantA.id+" "+tenantA.id+" somebody f" {
+		t.Errorf("on the standby: %s", got)
+	}
+	own := one(t, c, "SHOW tenantgate.seal")
+	for _, sql := range []string{
+		"SET app.current_tenant_id = '" + tenantB.id + "'", "SET app.is_admin = 'true'", "SET tenantgate.latch = 'uuid'", "SET tenantgate.latch = 'text'",
+		"SET tenantgate.seal = '" + own[:len(own)-1] + "x'", "SET tenantgate.seal = ''", "SET tenantgate.seal = '" + strings.Replace(own, "v1.k1.", "v1.k1.9", 1) + "'",
+		"SET tenantgate.seal = '" + strings.Replace(own, ".k1.", ".k2.", 1) + "'", "SET tenantgate.seal = '." + own + "'",
+	} {
+		query(t, c, sql)
+		if rows, err := tryQuery(c, "SELECT count(*) FROM users"); err == nil && rows[0][0] != "0" {
+			t.Errorf("after %s there are %s users", sql, rows[0][0])
+		} else if err != nil && !strings.Contains(sql, "latch") {
+			t.Errorf("after %s: %v", sql, err)
+		}
+		query(t, c, "RESET ALL")
+		if got := one(t, c, "SELECT count(*) FROM users"); got != "10" {
+			t.Errorf("after RESET ALL: %s users", got)
+		}
+	}
+	// A seal is worth nothing on another process, nor on the primary.
+	for _, elsewhere := range []endpoint{p.as(tenantB), primary.as(tenantB)} {
+		d := elsewhere.pgconn(t)
+		query(t, d, "SET app.current_tenant_id = '"+tenantA.id+"'; SET tenantgate.latch = 'none'; SET tenantgate.seal = '"+own+"'")
+		if got := one(t, d, "SELECT count(*) FROM users"); got != "0" {
+			t.Errorf("with the seal of another process: %s users", got)
+		}
+	}
+	standby.exec(t, "postgres", "SELECT pg_promote()")
+	eventually(t, 20*time.Second, "the standby is promoted", func() bool { return standby.exec(t, "postgres", "SELECT pg_is_in_recovery()")[0][0] == "f" })
+	if got := one(t, c, state); got != "f none 10 "+tenantA.id {
+		t.Errorf("the session from before the promotion: %s", got)
+	}
+	query(t, c, "RESET ALL")
+	if got := one(t, c, state); got != "f uuid 10 "+tenantA.id {
+		t.Errorf("entered again after the promotion: %s", got)
+	}
+}
