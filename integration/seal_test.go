@@ -303,6 +303,36 @@ func TestALatchThatAClientDiscardsIsSetAgain(t *testing.T) {
 	}
 }
 
+// TestALatchIsSetAgainWithinABatch discards it in the middle of a pipeline, with
+// no Sync between.
+func TestALatchIsSetAgainWithinABatch(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := sealedProxy(t, pg, newSealable(t, pg))
+	for _, begin := range []string{"SELECT 1", "BEGIN", "BEGIN READ ONLY"} {
+		c := p.as(tenantA).pgx(t)
+		batch := &pgx.Batch{}
+		for _, sql := range []string{begin, "DISCARD SEQUENCES", "SELECT count(*) FROM users", "ROLLBACK", "SELECT count(*) FROM users"} {
+			batch.Queue(sql)
+		}
+		results := c.SendBatch(context.Background(), batch)
+		for range 2 {
+			if _, err := results.Exec(); err != nil {
+				t.Fatalf("%s: %v", begin, err)
+			}
+		}
+		var n int
+		if err := results.QueryRow().Scan(&n); err != nil || n != 10 {
+			t.Errorf("%s: %d users in the batch, error %v", begin, n, err)
+		}
+		if err := results.Close(); err != nil {
+			t.Errorf("%s: %v", begin, err)
+		}
+		if got := one(t, c.PgConn(), "SELECT concat(current_setting('tenantgate.latch'), count(*)) FROM users"); got != "uuid10" {
+			t.Errorf("%s: behind the batch: %s", begin, got)
+		}
+	}
+}
+
 // TestAReadOnlySessionIsEntered serves clients whose default is read-only: by the
 // latch if they ask for it, by the seal itself where the role cannot do otherwise.
 func TestAReadOnlySessionIsEntered(t *testing.T) {

@@ -145,6 +145,8 @@ BEGIN
   END LOOP;
   RETURN octet_length(fields) > 0
     AND tenantgate.refusal(left(seal, -65), decode(right(seal, 64), 'hex'), fields, false) IS NULL;
+EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
+  RETURN false; -- a setting holds what is no text in UTF-8
 END $$;
 
 -- The tenant's uuid where no latch was set; NULL without a good seal and for tenants that are no uuid.
