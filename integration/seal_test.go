@@ -330,6 +330,22 @@ func TestALatchIsSetAgainWithinABatch(t *testing.T) {
 		if got := one(t, c.PgConn(), "SELECT concat(current_setting('tenantgate.latch'), count(*)) FROM users"); got != "uuid10" {
 			t.Errorf("%s: behind the batch: %s", begin, got)
 		}
+		// The transaction ends in a cycle of its own.
+		if _, err := c.Exec(context.Background(), begin); err != nil {
+			t.Fatal(err)
+		}
+		batch = &pgx.Batch{}
+		batch.Queue("DISCARD SEQUENCES")
+		batch.Queue("SELECT count(*) FROM users")
+		if err := c.SendBatch(context.Background(), batch).Close(); err != nil {
+			t.Errorf("%s: %v", begin, err)
+		}
+		if _, err := c.Exec(context.Background(), "ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+		if got := one(t, c.PgConn(), "SELECT concat(current_setting('tenantgate.latch'), count(*)) FROM users"); got != "uuid10" {
+			t.Errorf("%s: behind its transaction: %s", begin, got)
+		}
 	}
 }
 
