@@ -25,19 +25,19 @@ const (
 
 // backend is one PostgreSQL connection on the loop that owns its socket.
 type backend struct {
-	db     *database
-	sock   *socket
-	home   *loop // the one that owns sock, or is about to
-	be     *session.Backend
-	slot   *session.Server
-	mode   backendMode
-	client *client // in mode leased
-	reset  session.Reset
-	timer  timer
-
-	cancels int  // in flight
+	sock    *socket
+	client  *client // in mode leased
+	db      *database
+	cancels int // in flight
+	mode    backendMode
 	tainted bool // a cancel may still arrive: never pooled again
 	busy    bool // it runs a statement that nobody waits for any more
+
+	home  *loop // the one that owns sock, or is about to
+	be    *session.Backend
+	slot  *session.Server
+	reset session.Reset
+	timer timer
 }
 
 // readable takes what the backend sent.

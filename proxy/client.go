@@ -32,18 +32,15 @@ func (s clientState) String() string {
 // bottom: join, granted, welcome, readable and fromServer in turn, then end. All
 // of it runs on the loop that owns the socket.
 type client struct {
-	server *Server
-	db     *database
-	sock   *socket
-	loop   *loop
-	id     auth.Identity
-	entry  *session.Entry
-	log    uint64 // session id, for the log
-
+	// What every query touches stands together.
+	server  *Server
+	db      *database
+	sock    *socket
+	loop    *loop
 	lease   *session.Lease
 	backend *backend
-	waiter  session.Waiter
-	since   int64 // when it began to wait
+	active  int64 // when a byte last passed
+	expires int64 // of the token, on the loop's clock; 0: never
 
 	joined   bool // the loop owns it
 	welcomed bool // it may send statements
@@ -55,9 +52,12 @@ type client struct {
 	ended    bool // the session is over and counted
 	finishBy int64
 
-	active   int64 // when a byte last passed
-	expires  int64 // of the token, on the loop's clock; 0: never
 	timer    timer
+	id       auth.Identity
+	entry    *session.Entry
+	log      uint64 // session id, for the log
+	waiter   session.Waiter
+	since    int64  // when it began to wait
 	pid      uint32 // of the key that cancels it
 	key      []byte
 	protocol uint32

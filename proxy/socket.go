@@ -12,24 +12,24 @@ import (
 // socket is one connection that an event loop owns: a client's or a backend's.
 // All of it belongs to the loop's goroutine.
 type socket struct {
-	fd     int
-	loop   *loop
-	owner  endpoint
-	events uint32 // what the poller watches for
-	closed bool
-	parked bool   // not in the poller until it is to be read again
-	ended  bool   // the peer has closed its side, or the connection is broken
-	out    []byte // bytes that the peer has not taken yet
-	in     []byte // bytes that were read and not consumed yet
-	got    int    // how many bytes the last fill has read
-	queued bool   // to be read once more without an event
-	more   bool   // plain text may be had without a further event of the poller
-	tls    *tls.Conn
-	raw    *handoverConn
+	fd      int
+	events  uint32 // what the poller watches for
+	closed  bool
+	parked  bool // not in the poller until it is to be read again
+	ended   bool // the peer has closed its side, or the connection is broken
+	queued  bool // to be read once more without an event
+	more    bool // plain text may be had without a further event of the poller
+	gathers bool // it is reported only when much is there, see gather.go
+	loop    *loop
+	tls     *tls.Conn
+	raw     *handoverConn
+	owner   endpoint
 
-	readAt   int64 // when something was last read, on the loop's clock
-	streamed int   // bytes read since then without a pause
-	gathers  bool  // it is reported only when much is there, see gather.go
+	out      []byte // bytes that the peer has not taken yet
+	in       []byte // bytes that were read and not consumed yet
+	got      int    // how many bytes the last fill has read
+	readAt   int64  // when that was, on the loop's clock
+	streamed int    // bytes read without a pause
 }
 
 // endpoint is what a socket leads to; the loop calls it.

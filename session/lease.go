@@ -45,28 +45,29 @@ type Denial struct {
 // backend is given up. It belongs to one event loop and is not safe for
 // concurrent use.
 type Lease struct {
+	// What every query touches stands together.
 	terms   *Terms
-	entry   *Entry
-	own     func(setting string) string // the context's values, for the guard
 	backend *Backend
+	own     func(setting string) string // the context's values, for the guard
 
-	owed   answers
-	client clientStream
-	server serverStream
+	confirmed  bool // the last entering was answered with the right values
+	began      bool // the context was confirmed once: the client is welcome
+	fragile    bool // the transaction at hand may take the context back, see reenter
+	leaving    bool // the client sent Terminate
+	cancelling bool // a cancel of the client's is in flight
+	farewell   bool // the backend said that it ends the connection
 
-	confirmed  bool   // the last entering was answered with the right values
-	began      bool   // the context was confirmed once: the client is welcome
-	undone     undone // what is to be entered again
-	probe      probe  // an Execute that is awaited
-	fragile    bool   // the transaction at hand may take the context back, see reenter
+	server  serverStream
+	client  clientStream
+	owed    answers
+	Stats   Stats
+	denials []Denial // one for each refused entry in owed, in order
+	undone  undone   // what is to be entered again
+
 	statements resetters
 	bindings   bindings
-	denials    []Denial // one for each refused entry in owed, in order
-	leaving    bool     // the client sent Terminate
-	cancelling bool     // a cancel of the client's is in flight
-	farewell   bool     // the backend said that it ends the connection
-
-	Stats Stats
+	probe      probe // an Execute that is awaited
+	entry      *Entry
 }
 
 // Stats count what passed since the lease began.

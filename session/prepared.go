@@ -14,8 +14,8 @@ import "github.com/tenantgate/tenantgate/wire"
 type resetters struct {
 	statements map[string]Effects
 	portals    map[string]Effects
-	context    Effects // of what may undo the context
 	overflow   bool    // too many or too odd to follow: every Execute counts
+	context    Effects // of what may undo the context
 }
 
 // maxResetters bounds what one client can make the proxy remember.
