@@ -42,7 +42,7 @@ type escapeStep struct {
 }
 
 // verbs are the steps that there are.
-var verbs = []string{">", "bind", "pipe", "sync", "copy", "call", "login", "leave", "vanish", "read", "write"}
+var verbs = []string{">", "bind", "pipe", "parse", "run", "declare", "queue", "closing", "sync", "copy", "call", "login", "leave", "vanish", "read", "write"}
 
 // title is a line that begins an entry, or the marks of a whole file.
 var title = regexp.MustCompile(`^([^\[\]]*?)\s*(?:\[([^\]]*)\])?$`)

@@ -29,6 +29,7 @@ type escapeCorpus struct {
 	full      string
 	entries   []escape
 	secrets   map[tenant]string // stands in every row of the tenant and nowhere else
+	keys      []string          // of the seal, in all forms in which they might be shown
 	super     map[string]*pgconn.PgConn
 	clean     map[string]string // the state of a database before an entry
 	oids      map[string]uint32
@@ -46,6 +47,18 @@ func newEscapeCorpus(t *testing.T, pg *postgres) *escapeCorpus {
 		var b [12]byte
 		_, _ = rand.Read(b[:])
 		c.secrets[x] = x.marker + hex.EncodeToString(b[:])
+	}
+	for _, key := range sealKeys {
+		for _, pad := range []byte{0, 0x36, 0x5c} {
+			raw, err := hex.DecodeString(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range raw {
+				raw[i] ^= pad
+			}
+			c.keys = append(c.keys, string(raw), hex.EncodeToString(raw))
+		}
 	}
 	c.version = pg.count(t, "postgres", "SELECT current_setting('server_version_num')::int / 10000")
 	c.full = pg.exec(t, "postgres", "SHOW server_version")[0][0]
@@ -137,7 +150,7 @@ func (c *escapeCorpus) oid(t *testing.T, database, function string) uint32 {
 
 // escapeResult is what became of one entry.
 type escapeResult struct {
-	read   bool // a row of the other tenant was heard
+	read   bool // a row of the other tenant was heard, or the key of the seal
 	wrote  bool // B's rows are others than before
 	own    bool // A has heard rows of its own
 	errors []string
@@ -157,7 +170,9 @@ func (c *escapeCorpus) judge(t *testing.T, gate *proxy, database string, e *esca
 	s.play()
 	o := escapeResult{errors: s.errors}
 	for _, x := range tenants {
-		o.read = o.read || bytes.Contains(s.heard[x].Bytes(), []byte(c.secrets[x.other()]))
+		for _, secret := range append(c.keys, c.secrets[x.other()]) {
+			o.read = o.read || bytes.Contains(s.heard[x].Bytes(), []byte(secret))
+		}
 	}
 	o.own = bytes.Contains(s.heard[tenantA].Bytes(), []byte(c.secrets[tenantA]))
 	o.wrote = c.fingerprint(t, database) != before

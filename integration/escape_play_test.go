@@ -68,6 +68,13 @@ func (s *stage) step(step escapeStep) {
 		s.say(who, w, extended(sql, args...), syncMessage)
 	case "pipe":
 		s.piped[who] = append(s.piped[who], extended(sql, args...))
+	case "parse", "declare":
+		name, text, _ := strings.Cut(sql, " ")
+		s.sayOrPipe(who, w, step.verb == "parse", parse(name, text))
+	case "run", "queue":
+		s.sayOrPipe(who, w, step.verb == "run", bind("", sql, args...), execute("", 0))
+	case "closing":
+		s.say(who, w, closeOf('S', sql), syncMessage)
 	case "sync":
 		s.say(who, w, append(s.piped[who], syncMessage)...)
 		s.piped[who] = nil
@@ -87,6 +94,15 @@ func (s *stage) step(step escapeStep) {
 		s.say(who, w, simple("UPDATE projects SET name = 'overwritten' WHERE tenant_id = '"+tenantB.id+"'"))
 		s.say(who, w, simple("DELETE FROM notes WHERE tenant_id = '"+tenantB.id+"'"))
 	}
+}
+
+// sayOrPipe sends messages and a Sync at once, or keeps them for the next sync.
+func (s *stage) sayOrPipe(who tenant, w *wire, now bool, messages ...[]byte) {
+	if now {
+		s.say(who, w, append(messages, syncMessage)...)
+		return
+	}
+	s.piped[who] = append(s.piped[who], messages...)
 }
 
 // session returns the tenant's session, opening it when there is none; nil when

@@ -29,6 +29,8 @@ func guardMode(mode string) []option {
 var escapeModes = []escapeMode{
 	{"open", false, guardMode("off"), func(m marks) bool { return m.stopped }},
 	{"guard", false, nil, func(m marks) bool { return !m.pastGuard }},
+	{"seal", true, guardMode("off"), func(m marks) bool { return !m.pastSeal }},
+	{"both", true, guardMode("enforce"), func(marks) bool { return true }},
 }
 
 // leastEscapes is how many entries must reach B's rows where nothing stops them:
@@ -45,8 +47,9 @@ func TestNoEscape(t *testing.T) {
 	c := newEscapeCorpus(t, startPostgres(t))
 	tally := newTally(c)
 	c.database(t, "unsealed")
+	c.database(t, "sealed")
 	for _, mode := range escapeModes {
-		t.Run(mode.name, func(t *testing.T) { c.playAll(t, mode, "unsealed", tally) })
+		t.Run(mode.name, func(t *testing.T) { c.playAll(t, mode, tally) })
 	}
 	if n := tally.total("open"); n < leastEscapes && *escapesOf == "" {
 		t.Errorf("only %d entries reach B's rows where nothing stops them, %d must", n, leastEscapes)
@@ -55,15 +58,27 @@ func TestNoEscape(t *testing.T) {
 }
 
 // playAll plays every entry in one mode.
-func (c *escapeCorpus) playAll(t *testing.T, mode escapeMode, database string, tally *tally) {
-	c.seed(t, database)
+func (c *escapeCorpus) playAll(t *testing.T, mode escapeMode, tally *tally) {
+	database := "unsealed"
+	if mode.sealed {
+		database = "sealed"
+	}
 	options := append(slices.Clone(mode.options), func(p *proxy) {
 		p.database("wide", database, "session", 4)
 		p.database("narrow", database, "session", 1)
 		delete(p.config["databases"].(map[string]any), "app")
 		delete(p.config["databases"].(map[string]any), "literal")
 	})
-	gate := startProxy(t, c.pg, options...)
+	if mode.sealed {
+		options = append(options, sealWith("k1"))
+	}
+	gate := newProxy(t, c.pg, options...)
+	if mode.sealed {
+		gate.seal(t, database)
+	}
+	gate.start(t)
+	t.Cleanup(func() { gate.finish(t) })
+	c.seed(t, database)
 	c.endpoints[gate] = map[tenant]endpoint{tenantA: gate.as(tenantA), tenantB: gate.as(tenantB)}
 	for i := range c.entries {
 		e := &c.entries[i]
