@@ -23,7 +23,11 @@ func TestAnUnsafeRoleIsRefused(t *testing.T) {
 		"member without inheriting":       "NOINHERIT IN ROLE app_role, app_owner",
 		"member of pg_execute_server_prg": "IN ROLE app_role, pg_execute_server_program",
 		"owner":                           "",
+		"who may join any role":           "CREATEROLE IN ROLE app_role",
 	} {
+		if strings.HasPrefix(attributes, "CREATEROLE") && pg.count(t, "postgres", "SELECT current_setting('server_version_num')") >= 160000 {
+			continue // CREATEROLE reaches only the roles that it made
+		}
 		t.Run(name, func(t *testing.T) {
 			role := "app_owner"
 			if attributes != "" {
