@@ -14,7 +14,7 @@ GOFUMPT       := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)
 MATRIX       ?= 15 16 17 18
 MATRIX_TESTS ?= ^Test(TheHarness|NoEscape|TwoTenantsNeverMeet|TheTrafficIs|TheLoginTells|.*Seal)
 
-.PHONY: help build test matrix lint demo bench fuzz oracle
+.PHONY: help build test matrix lint demo bench fuzz oracle clients
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
 		done; \
 	done
+
+clients: ## install object mappers of Python, Ruby and Node, and run their ordinary work through the guard
+	integration/install.sh clients
+	go test -tags clients -count 1 -v -run ObjectMappers ./integration/
 
 oracle: ## hold the lexer and the guard against PostgreSQL's own scanner and parser, which are built first (cgo, minutes)
 	cd integration/oracle && CGO_ENABLED=1 go build -o $(TOOLS)/oracle .

@@ -53,6 +53,14 @@ if [[ ${1:-} != server ]]; then
 		need "python3-$module" -- /usr/bin/python3 -c "import $module"
 	done
 fi
+if [[ ${1:-} == clients ]]; then
+	for module in psycopg django; do
+		need "python3-$module" -- /usr/bin/python3 -c "import $module"
+	done
+	need ruby -- has ruby
+	need ruby-activerecord -- ruby -e 'require "active_record"'
+	need ruby-pg -- ruby -e 'require "pg"'
+fi
 
 if ((${#missing[@]})); then
 	echo "installing: ${missing[*]}" >&2
@@ -87,6 +95,7 @@ fi
 shopt -s nullglob
 for lock in clients/*/package-lock.json; do
 	dir=$(dirname "$lock")
+	[[ $dir != clients/orm || ${1:-} == clients ]] || continue
 	if [[ ! $dir/node_modules/.package-lock.json -nt $lock ]]; then
 		(cd "$dir" && npm ci --no-audit --no-fund)
 	fi

@@ -1,0 +1,55 @@
+//go:build clients
+
+package integration
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mapper is a program in clients/orm that does an application's ordinary work.
+type mapper struct {
+	name     string
+	command  []string
+	migrates bool
+}
+
+// mappers are those that take long to install, so that only `make clients` runs them.
+var mappers = []mapper{
+	{"sqlalchemy", []string{"/usr/bin/python3", "sqlalchemy_app.py"}, true},
+	{"django", []string{"/usr/bin/python3", "django_app.py"}, true},
+	{"activerecord", []string{"ruby", "rails.rb"}, true},
+	{"node-postgres", []string{"node", "mappers.js", "pg"}, false},
+	{"postgres.js", []string{"node", "mappers.js", "postgresjs"}, false},
+	{"knex", []string{"node", "mappers.js", "knex"}, true},
+	{"sequelize", []string{"node", "mappers.js", "sequelize"}, true},
+	{"typeorm", []string{"node", "mappers.js", "typeorm"}, true},
+	{"drizzle", []string{"node", "mappers.js", "drizzle"}, false},
+	{"kysely", []string{"node", "mappers.js", "kysely"}, false},
+}
+
+// TestObjectMappersWorkWithTheGuard: nothing that they send is refused with the guard's defaults, but the
+// other tenant that each of them tries to be.
+func TestObjectMappersWorkWithTheGuard(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg, func(p *proxy) {
+		p.set("databases/migrate", map[string]any{
+			"dsn": strings.Replace(pg.backendDSN("app"), "user=app_user", "user=app_owner", 1), "password_file": filepath.Join(p.dir, "app_password"),
+			"require": map[string]any{"role": "migrator"}, "allow_unsafe_role": true,
+		})
+	})
+	for _, m := range mappers {
+		run := program("orm", m.command...)
+		t.Run(m.name, func(t *testing.T) {
+			for _, x := range tenants {
+				run(t, p.as(x))
+			}
+		})
+		if m.migrates {
+			t.Run(m.name+" migrations", func(t *testing.T) {
+				run(t, p.as(tenantA, claims{"role": "migrator"}).in("migrate"), "MIGRATE=1")
+			})
+		}
+	}
+}
