@@ -33,22 +33,45 @@ var mappers = []mapper{
 // other tenant that each of them tries to be.
 func TestObjectMappersWorkWithTheGuard(t *testing.T) {
 	pg := sharedPostgres(t)
-	p := startProxy(t, pg, func(p *proxy) {
+	playMappers(t, startProxy(t, pg, migrating("app")))
+}
+
+// TestObjectMappersWorkWithTheSeal: the same in a database that is sealed whole, where they may use
+// functions and DO of their own as well.
+func TestObjectMappersWorkWithTheSeal(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := newProxy(t, pg, sealWith("k1"), with("databases", map[string]any{}), func(p *proxy) { p.database("app", database, "session", 8) }, migrating(database))
+	p.seal(t, database)
+	pg.exec(t, database, "SELECT tenantgate.protect('tenants', 'id')")
+	p.start(t)
+	t.Cleanup(func() { p.finish(t) })
+	playMappers(t, p, "SEALED=1")
+}
+
+// migrating adds an entry of the owner of that database for those who may migrate.
+func migrating(database string) option {
+	return func(p *proxy) {
 		p.set("databases/migrate", map[string]any{
-			"dsn": strings.Replace(pg.backendDSN("app"), "user=app_user", "user=app_owner", 1), "password_file": filepath.Join(p.dir, "app_password"),
-			"require": map[string]any{"role": "migrator"}, "allow_unsafe_role": true,
+			"dsn":           strings.Replace(p.pg.backendDSN(database), "user=app_user", "user=app_owner", 1),
+			"password_file": filepath.Join(p.dir, "app_password"),
+			"require":       map[string]any{"role": "migrator"}, "allow_unsafe_role": true,
 		})
-	})
+	}
+}
+
+// playMappers runs every program as both tenants, and its migrations.
+func playMappers(t *testing.T, p *proxy, env ...string) {
 	for _, m := range mappers {
 		run := program("orm", m.command...)
 		t.Run(m.name, func(t *testing.T) {
 			for _, x := range tenants {
-				run(t, p.as(x))
+				run(t, p.as(x), env...)
 			}
 		})
 		if m.migrates {
 			t.Run(m.name+" migrations", func(t *testing.T) {
-				run(t, p.as(tenantA, claims{"role": "migrator"}).in("migrate"), "MIGRATE=1")
+				run(t, p.as(tenantA, claims{"role": "migrator"}).in("migrate"), append(env, "MIGRATE=1")...)
 			})
 		}
 	}
