@@ -15,6 +15,7 @@ const (
 	markParam   = 'p'
 	markQuoted  = 'q' // "…", U&"…"
 	markLiteral = 'l'
+	markOpening = 'L' // the first byte of a literal
 	markComment = 'c'
 	markSymbol  = 's'
 	markOpen    = '?' // the beginning of what may become a dollar quote
@@ -34,7 +35,7 @@ func marks(sql string) (m []byte, gap bool) {
 	}
 	commented := false
 	for i := range len(sql) {
-		before := j.state
+		before, newline, doubled := j.state, j.newline, j.doubled
 		j.Feed([]byte{sql[i]})
 		if before == lexTag && j.state != lexTag && j.state != lexDollarBody {
 			back(i-1, markOpen, markWord) // no tag after all, but a stray $
@@ -45,11 +46,13 @@ func marks(sql string) (m []byte, gap bool) {
 		}
 		m[i] = markOf(before, j.state, sql[i])
 		switch {
-		case j.state == lexLit && before != lexLit && before != lexLitEscape && before != lexLitQuote && before != lexLitGap && before != lexLitLine:
+		case j.state == lexLit && before != lexLit && before != lexLitEscape && (before != lexLitQuote || !doubled) && (before != lexLitGap || !newline):
 			if before == lexU {
-				m[i-1], m[i-2] = markLiteral, markLiteral
+				m[i-1], m[i-2] = markLiteral, markOpening
 			} else if j.slash || !j.doubled {
-				m[i-1] = markLiteral
+				m[i-1] = markOpening
+			} else {
+				m[i] = markOpening
 			}
 		case j.state == lexQuoted && before == lexU:
 			m[i-1], m[i-2] = markQuoted, markQuoted
@@ -57,6 +60,7 @@ func marks(sql string) (m []byte, gap bool) {
 			m[i-1] = markParam
 		case j.state == lexDollarBody && before != lexDollarBody:
 			back(i-1, markOpen, markLiteral)
+			m[strings.LastIndexByte(sql[:i], '$')] = markOpening
 		case (j.state == lexLine && before == lexDash) || (j.state == lexBlock && before == lexSlash) || (j.state == lexLitLine && before == lexLitDash):
 			m[i-1] = markComment
 		}
@@ -142,6 +146,10 @@ func compareMarks(sql string, m []byte, tokens []oracleToken) int {
 		for ; at < t.End; at++ {
 			got := m[at]
 			switch {
+			case want == markLiteral && at == t.Start:
+				if got != markOpening {
+					return at
+				}
 			case got == want:
 			case want == markNumber && (got == markSymbol || got == markWord): // 1.5e3, 0xff, 1_000
 			case want == markLiteral && got == markSpace && at > t.Start: // 'a' and, a line further, 'b'
