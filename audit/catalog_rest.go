@@ -84,5 +84,6 @@ type language struct {
 // seal is what is installed of the seal.
 type seal struct {
 	installed bool
-	version   int // 0: it does not say
+	version   int
+	excess    []string // rights on its objects that nobody should have
 }

@@ -93,14 +93,32 @@ func (r *reader) readRest() error {
 	return err
 }
 
-// readSeal reads whether a seal is installed.
+// readSeal reads whether a seal is installed, and what it says of itself.
 func (r *reader) readSeal() error {
-	type installed struct {
-		Version int `json:"version"`
+	type installed struct{ Versioned, Judged bool }
+	rows, err := rowsOf[installed](r, partSeal, sealedQuery)
+	if err != nil || len(rows) == 0 {
+		return err
 	}
-	rows, err := rowsOf[installed](r, partSeal, sealQuery)
-	if len(rows) == 1 {
-		r.catalog.seal.installed, r.catalog.seal.version = true, rows[0].Version
+	of := &r.catalog.seal
+	of.installed = true
+	if rows[0].Versioned {
+		type version struct{ Version int }
+		v, err := rowsOf[version](r, partSeal, "select tenantgate.version()")
+		if err != nil {
+			return err
+		}
+		for _, row := range v {
+			of.version = row.Version
+		}
+	}
+	if !rows[0].Judged {
+		return nil
+	}
+	type right struct{ Excess string }
+	rights, err := rowsOf[right](r, partSeal, "select e as excess from tenantgate.excess() e")
+	for _, row := range rights {
+		of.excess = append(of.excess, row.Excess)
 	}
 	return err
 }

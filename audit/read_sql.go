@@ -117,4 +117,7 @@ left join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
 where c.relkind in ('v', 'm') and ` + own + `
 group by r.ev_class, d.refobjid`
 
-const sealQuery = `select 0 as version from pg_namespace where nspname = 'tenantgate'`
+// sealedQuery asks what of the seal can be asked, which older versions lack.
+const sealedQuery = `
+select to_regprocedure('tenantgate.version()') is not null as versioned, to_regprocedure('tenantgate.excess()') is not null as judged
+from pg_namespace where nspname = 'tenantgate'`

@@ -18,6 +18,7 @@ type Report struct {
 	Stale    []Ignore // ignore lines that fit no finding
 	Unseen   []Unseen
 	Notes    []string // what the reader should know about the audit itself
+	Proof    []Proof  // of -prove; nil: it was not asked for
 }
 
 // Ignored is a finding that the operator has accepted.
@@ -124,6 +125,11 @@ func (r *Report) Count(level Level) int {
 // Fails tells whether a finding has the level or a worse one.
 func (r *Report) Fails(level Level) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Rule.Level >= level })
+}
+
+// Leaks tells whether the proof has shown that a table leaks.
+func (r *Report) Leaks() bool {
+	return slices.ContainsFunc(r.Proof, func(p Proof) bool { return p.Result == leaked })
 }
 
 // Summary counts the findings in one line.

@@ -93,6 +93,7 @@ const (
 	stageKey
 	stagePolicy
 	stageTable
+	stageSeal
 	stageView
 	stageGrant
 	stageReach
@@ -103,6 +104,6 @@ const (
 // stageTitles head the sections of the script.
 var stageTitles = map[stage]string{
 	stageRole: "the role", stageSetting: "stored settings", stageFunction: "functions", stageKey: "keys", stagePolicy: "policies",
-	stageTable: "tables", stageView: "views", stageGrant: "grants", stageReach: "reach of the role beyond its tables",
+	stageTable: "tables", stageSeal: "the seal", stageView: "views", stageGrant: "grants", stageReach: "reach of the role beyond its tables",
 	stageNext: "tables to come", stageIndex: "indexes",
 }

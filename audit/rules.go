@@ -1,5 +1,10 @@
 package audit
 
+import (
+	"cmp"
+	"slices"
+)
+
 // Rules lists every rule by its id. An id keeps its meaning for ever: scripts
 // and ignore files name it.
 var Rules = joinRules(tableRules, policyRules, keyRules, relationRules, functionRules, roleRules, grantRules, reachRules, contextRules)
@@ -12,6 +17,7 @@ func joinRules(families ...[]Rule) []*Rule {
 			all = append(all, &family[i])
 		}
 	}
+	slices.SortFunc(all, func(a, b *Rule) int { return cmp.Compare(a.ID, b.ID) })
 	return all
 }
 
@@ -165,7 +171,7 @@ var roleRules = []Rule{
 		Why: "A member has the other role's powers, or takes them with SET ROLE. It is as unsafe as if the powers were its own.",
 	},
 	{
-		ID: "TG028", Level: LevelError, Title: "app role owns tables of tenants", check: ownership, Role: true,
+		ID: "TG028", Level: LevelError, Title: "app role owns tables of tenants", check: ownership, Role: true, needs: []part{partForeignKeys},
 		Why: "An owner can drop the policies, disable row security and give the table away. FORCE does not change that.",
 	},
 	{
@@ -237,5 +243,18 @@ var contextRules = []Rule{
 	{
 		ID: "TG043", Level: LevelError, Title: "policy reads a setting that the proxy does not set", check: unknownSettings, Role: true, needs: []part{partPolicies},
 		Why: "What is not in the configuration is not set and not guarded. Every client can set it to what it likes, and the policy believes it.",
+	},
+	{
+		ID: "TG044", Level: LevelWarning, Title: "the context is not sealed", check: unsealed, Role: true,
+		needs: []part{partPolicies, partForeignKeys, partInheritance, partColumns, partSeal},
+		Why:   "The context is a setting, and a client whose SQL gets past the guard can set it. The seal makes a forged context worthless, whatever the SQL.",
+	},
+	{
+		ID: "TG045", Level: LevelError, Title: "the seal is not of this program's version", check: oldSeal, Role: true, needs: []part{partSeal},
+		Why: "The proxy makes seals for the version that it knows and refuses another one. Faults of an older version are not mended in the database before it is upgraded.",
+	},
+	{
+		ID: "TG046", Level: LevelError, Title: "somebody can get at the seal itself", check: openSeal, Role: true, needs: []part{partSeal},
+		Why: "Whoever may read the key can seal any context, and whoever may set a latch needs no key. The rights are looked at as they stand, default privileges and later grants included.",
 	},
 }

@@ -3,7 +3,6 @@ package audit
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -161,9 +160,4 @@ func hiddenSQL(c *Catalog) []Finding {
 		})
 	}
 	return found
-}
-
-// sealed tells whether every reached table with tenants carries the seal.
-func (c *Catalog) sealed() bool {
-	return c.seal.installed && !slices.ContainsFunc(c.tenantTables(), func(r *relation) bool { return c.reached(r) && !r.covered() && !r.sealed() })
 }

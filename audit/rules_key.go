@@ -96,7 +96,7 @@ func (c *Catalog) uniquePerTenant(r *relation, i index) Fix {
 		constraint := makeName(i.Constraint, "tenant")
 		add := column + ", "
 		if i.Exclusion {
-			script, add = "CREATE EXTENSION IF NOT EXISTS btree_gist;\n", column+" WITH =, "
+			script, add = "CREATE EXTENSION IF NOT EXISTS btree_gist WITH SCHEMA public;\n", column+" WITH =, "
 		}
 		definition := strings.Replace(i.Definition, "(", "("+add, 1)
 		var statements string

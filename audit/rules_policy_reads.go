@@ -78,7 +78,7 @@ func lostIndexes(c *Catalog) []Finding {
 				continue
 			}
 			for _, t := range parseExpr(p.Using).terms() {
-				if t.bindsTerm(r.Column) {
+				if t.bindsTerm(r.Column) && !t.sealedAdmin() {
 					bound = append(bound, p.Name)
 					continue
 				}
@@ -104,10 +104,10 @@ func lostIndexes(c *Catalog) []Finding {
 func mergeFixes(fixes []Fix) Fix {
 	all := fixes[0]
 	for _, f := range fixes[1:] {
-		if f.SQL == "" || all.SQL == "" {
-			return Fix{Manual: all.Manual + f.Manual}
+		if strings.Contains(all.SQL, f.SQL) {
+			continue
 		}
-		all.SQL += "\n" + f.SQL
+		all.SQL, all.target = all.SQL+"\n"+f.SQL, ""
 	}
 	return all
 }

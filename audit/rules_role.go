@@ -54,6 +54,8 @@ func memberships(c *Catalog) []Finding {
 			return "which has BYPASSRLS"
 		case r.Replication:
 			return "which has REPLICATION"
+		case r.Rolname == sealOwner && c.seal.installed:
+			return "which holds the key of the seal"
 		case slices.Contains(powerfulRoles, r.Rolname):
 			return "which row security or the database does not hold"
 		}
@@ -106,7 +108,7 @@ func ownership(c *Catalog) []Finding {
 	}
 	owned := map[uint32][]*relation{}
 	for _, r := range c.order {
-		if r.table() && (r.Secured || r.Column != "") && slices.Contains(c.App.member, r.Owner) {
+		if r.table() && (r.Secured || r.Column != "" || r.tenants) && slices.Contains(c.App.member, r.Owner) {
 			owned[r.Owner] = append(owned[r.Owner], r)
 		}
 	}
@@ -153,6 +155,11 @@ func (c *Catalog) disown(tables []*relation) Fix {
 	for _, r := range tables {
 		if len(r.parents) == 0 {
 			lines = append(lines, fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s;", r.Name, c.App.Name))
+		}
+	}
+	for _, r := range c.order {
+		if r.Kind == "S" && r.Owner == c.App.OID { // those of serial columns go with their tables
+			lines = append(lines, fmt.Sprintf("GRANT USAGE ON SEQUENCE %s TO %s;", r.Name, c.App.Name))
 		}
 	}
 	return Fix{

@@ -100,11 +100,3 @@ func storedInFunctions(c *Catalog) []Finding {
 func storedAnywhere(c *Catalog) []Finding {
 	return append(storedContext(c), storedInFunctions(c)...)
 }
-
-// sealName is the policy that the seal puts on a table.
-const sealName = "tenantgate_seal"
-
-// sealed tells whether the table carries the seal's policy.
-func (r *relation) sealed() bool {
-	return slices.ContainsFunc(r.policies, func(p policy) bool { return p.Name == sealName && !p.Permissive && slices.Contains(p.Roles, 0) })
-}

@@ -61,19 +61,23 @@ type scripted struct {
 }
 
 // fixes lists the statements in order. The same script for several findings is
-// there once, and of several that define the same thing anew the last one.
+// there once, and of several that define the same thing anew the one that does
+// most.
 func (r *Report) fixes() []scripted {
 	var all []scripted
+	at := map[string]int{} // by script, and by what it defines
 	for _, f := range r.Findings {
 		if f.Fix.SQL == "" {
 			continue
 		}
 		closes := f.Rule.ID + " " + f.Rule.Title + ": " + f.Name()
-		same := func(s scripted) bool {
-			return s.Fix.SQL == f.Fix.SQL || s.Fix.target != "" && s.Fix.target == f.Fix.target
+		key := f.Fix.target
+		if key == "" {
+			key = f.Fix.SQL
 		}
-		n := slices.IndexFunc(all, same)
-		if n < 0 {
+		n, ok := at[key]
+		if !ok {
+			at[key] = len(all)
 			all = append(all, scripted{f, closes})
 			continue
 		}

@@ -10,7 +10,6 @@ import (
 type Style struct {
 	Color bool // with ANSI colours
 	Width int  // columns to wrap at; 0: 100
-	Short bool // without the SQL that mends
 }
 
 // The ANSI sequences of the report.
@@ -27,6 +26,7 @@ var levelColor = map[Level]string{LevelError: "\x1b[1;31m", LevelWarning: "\x1b[
 type textWriter struct {
 	out   strings.Builder
 	style Style
+	shown map[string]string // scripts, and the rule under which they stand
 }
 
 // WriteText writes the report for people: the worst first, grouped by rule.
@@ -34,7 +34,7 @@ func (r *Report) WriteText(w io.Writer, style Style) error {
 	if style.Width == 0 {
 		style.Width = 100
 	}
-	t := &textWriter{style: style}
+	t := &textWriter{style: style, shown: map[string]string{}}
 	t.line("", "%s", t.paint(ansiBold, fmt.Sprintf("database %s, app role %s, PostgreSQL %s: %s with a column %s",
 		r.Server.Database, r.AppRole, r.Server.Release, plural(r.Tables, "table"), strings.Join(r.Columns, " or "))))
 	for i := 0; i < len(r.Findings); {
@@ -45,6 +45,7 @@ func (r *Report) WriteText(w io.Writer, style Style) error {
 		t.group(r.Findings[i:n])
 		i = n
 	}
+	t.proof(r.Proof)
 	t.rest(r)
 	_, err := io.WriteString(w, t.out.String())
 	return err
@@ -59,15 +60,25 @@ func (t *textWriter) group(findings []Finding) {
 	for i := range findings {
 		f := &findings[i]
 		t.line("  - ", "%s %s: %s", f.Kind, t.paint(ansiBold, f.Name()), f.Evidence)
+		other := t.shown[f.Fix.SQL]
 		switch {
-		case t.style.Short:
 		case f.Fix.SQL == "":
-			t.line("    ", "mend: %s", f.Fix.Manual)
-		default:
+			t.line("    ", "by hand: %s", f.Fix.Manual)
+		case other != "":
+			t.line("    ", "mended by the SQL of %s", other)
+		case i < maxScripts:
 			t.sql(f.Fix.SQL)
+		case i == maxScripts:
+			t.line("    ", "mended in the same way, as are the next: see -fix-sql")
+		}
+		if f.Fix.SQL != "" && other == "" {
+			t.shown[f.Fix.SQL] = rule.ID
 		}
 	}
 }
+
+// maxScripts is for how many findings of a rule the SQL is shown.
+const maxScripts = 3
 
 // maxStatement is how many lines of a script the report shows; the rest is in
 // the output of -fix-sql.
@@ -82,6 +93,33 @@ func (t *textWriter) sql(script string) {
 	if more := len(lines) - maxStatement; more > 0 {
 		t.out.WriteString("      " + t.paint(ansiDim, fmt.Sprintf("-- and %s: see -fix-sql", plural(more, "line"))) + "\n")
 	}
+}
+
+// proof writes what acting as two tenants has shown: the tables that are not
+// isolated by name, the others by number.
+func (t *textWriter) proof(proofs []Proof) {
+	if len(proofs) == 0 {
+		return
+	}
+	isolated := 0
+	t.out.WriteByte('\n')
+	t.line("", "%s", t.paint(ansiBold, "proof, as two tenants in a transaction that was rolled back"))
+	for _, result := range []string{leaked, unproved, proved} {
+		for _, p := range proofs {
+			if p.Result != result {
+				continue
+			}
+			if p.Result == proved {
+				isolated++
+				if len(p.Detail) == 0 {
+					continue
+				}
+			}
+			color := map[string]string{leaked: levelColor[LevelError], unproved: levelColor[LevelWarning], proved: ansiDim}[result]
+			t.line("  - ", "%s %s: %s", t.paint(color, result), p.Table, strings.Join(p.Detail, "; "))
+		}
+	}
+	t.line("", "%d of %s: neither tenant sees, changes, deletes, inserts for or moves rows to the other", isolated, plural(len(proofs), "table"))
 }
 
 // rest writes what is not a finding.

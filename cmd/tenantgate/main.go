@@ -35,6 +35,7 @@ var commands = []command{
 	{"serve", "run the proxy", runServe},
 	{"check", "check the configuration, the keys and every database", runCheck},
 	{"token", "sign a token for a tenant", runToken},
+	{"audit", "examine a schema: what does not keep tenants apart, and the SQL that mends it", runAudit},
 	{"seal", "make a seal key, print the SQL that seals a database, examine it", runSeal},
 	{"demo", "run a throw-away PostgreSQL with two tenants and the proxy in front", runDemo},
 	{"version", "print the version", runVersion},

@@ -1,0 +1,8 @@
+-- bad
+RESET ROLE;
+ALTER ROLE {app} BYPASSRLS REPLICATION;
+-- good
+RESET ROLE;
+ALTER ROLE {app} CONNECTION LIMIT 10;
+-- works
+SELECT count(*) = 1 FROM projects;
