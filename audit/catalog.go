@@ -111,6 +111,7 @@ type relation struct {
 	uses     []use // of a view: what it reads
 	tenants  bool  // the table of the tenants themselves
 	key      string
+	keyType  string // of key
 }
 
 // use is what a view reads of another relation.
@@ -153,7 +154,7 @@ type indexColumn struct {
 	Name       string `json:"name"`
 	Expression bool   `json:"expr"`
 	Type       string `json:"type"`
-	Generated  bool   `json:"generated"` // identity, or a sequence is its default
+	Generated  bool   `json:"generated"` // identity, or its default is a sequence or random
 }
 
 // foreignKey is a foreign key constraint, not one that a partition inherits.
@@ -170,6 +171,15 @@ type foreignKey struct {
 	Deferred   bool     `json:"deferred"`
 
 	to *relation
+}
+
+// tenantKey is the column that says whose a row is, with its type: the tenant
+// column, in the table of the tenants their own key, else "".
+func (r *relation) tenantKey() (column, columnType string) {
+	if r.Column == "" && r.tenants {
+		return r.key, r.keyType
+	}
+	return r.Column, r.ColumnType
 }
 
 // label says what kind of thing a relation is.

@@ -15,6 +15,7 @@ type function struct {
 	Source   string   `json:"source"`
 	Atomic   bool     `json:"atomic"` // parsed when it was created
 	Callable bool     `json:"callable"`
+	Policy   bool     `json:"policy"` // a policy calls it
 }
 
 // reachable is something of the system or of an extension that the app role may

@@ -85,12 +85,14 @@ func (e expr) readings() []reading {
 	return all
 }
 
-// widen takes NULLIF and the cast around a reading into it.
+// widen takes NULLIF, COALESCE with constants, and the cast around a reading
+// into it.
 func (e expr) widen(r *reading) {
 	for {
 		open, shut := e.at(r.lo-1), e.at(r.hi)
 		switch {
-		case open.text == "(" && shut.text == "," && (e.at(r.lo-2).word == "nullif" || e.at(r.lo-2).word == "coalesce"):
+		case open.text == "(" && shut.text == "," && (e.at(r.lo-2).word == "nullif" || e.at(r.lo-2).word == "coalesce") &&
+			!e.slice(r.hi, open.mate).columns():
 			r.nullif = r.nullif || e.at(r.lo-2).word == "nullif" && e.at(r.hi+1).text == "''"
 			r.lo, r.hi = r.lo-2, open.mate+1
 		case open.text == "(" && open.mate == r.hi && e.at(r.hi+1).text == "::":

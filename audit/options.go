@@ -12,6 +12,9 @@ type Options struct {
 	// nil: not known, and rules that compare with them are not run.
 	Settings []string
 
+	// Rules are those that will be run: only what they look at is read. nil: all.
+	Rules []*Rule
+
 	// SealVersion is what the binary would install; 0: it cannot seal.
 	SealVersion int
 

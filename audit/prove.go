@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -50,20 +51,42 @@ func Prove(ctx context.Context, conn *pgconn.PgConn, c *Catalog, tenants [2]stri
 		return nil, err
 	}
 	var proofs []Proof
-	for _, r := range c.tenantTables() {
-		if !c.reached(r) || len(r.parents) > 0 && r.covered() {
-			continue
+	// Without a context first: once a setting was set in a session it is never
+	// unset there again, only empty.
+	bare := map[*relation]bool{}
+	for _, r := range p.tables() {
+		open, err := p.apart(func() Proof { return p.bare(r, tenants) })
+		if err != nil {
+			return nil, err
 		}
+		bare[r] = open.Result == leaked
+	}
+	for _, r := range p.tables() {
 		c.Options.Progress("proof of "+r.Name, len(proofs))
-		if err := p.run("savepoint proof"); err != nil {
+		proof, err := p.apart(func() Proof { return p.table(r, tenants, bare[r]) })
+		if err != nil {
 			return nil, err
 		}
-		proofs = append(proofs, p.table(r, tenants))
-		if err := p.run("rollback to savepoint proof"); err != nil {
-			return nil, err
-		}
+		proofs = append(proofs, proof)
 	}
 	return proofs, p.run("rollback")
+}
+
+// tables lists what is tried: every table with a tenant column that the app role
+// reaches, but for partitions, which are tried through their parents.
+func (p *prover) tables() []*relation {
+	return slices.DeleteFunc(p.c.tenantTables(), func(r *relation) bool {
+		return !p.c.reached(r) || len(r.parents) > 0 && r.covered()
+	})
+}
+
+// apart runs one trial and undoes all of it.
+func (p *prover) apart(trial func() Proof) (Proof, error) {
+	if err := p.run("savepoint proof"); err != nil {
+		return Proof{}, err
+	}
+	proof := trial()
+	return proof, p.run("rollback to savepoint proof")
 }
 
 // begin opens the transaction and makes sure that the app role can be acted as.
@@ -120,6 +143,21 @@ func (p *prover) enter(tenant string) error {
 	}
 	if _, _, err := p.query(sql, tenant); err != nil {
 		return fmt.Errorf("enter the tenant: %w", err)
+	}
+	return p.run("set local role " + p.c.App.Name)
+}
+
+// leave makes the session nobody's.
+func (p *prover) leave() error {
+	sql := "select true"
+	for _, name := range p.c.contextNames() {
+		sql += ", set_config(" + quoteLiteral(name) + ", '', false)"
+	}
+	if p.c.seal.installed {
+		sql += ", set_config('tenantgate.latch', '', false), set_config('tenantgate.seal', '', false)"
+	}
+	if _, _, err := p.query(sql); err != nil {
+		return err
 	}
 	return p.run("set local role " + p.c.App.Name)
 }

@@ -24,16 +24,39 @@ type trial struct {
 	proof   Proof
 }
 
-// table runs the proof of one table.
-func (p *prover) table(r *relation, given [2]string) Proof {
-	t := &trial{prover: p, r: r, sample: map[string]string{}, proof: Proof{Table: r.Name, Result: proved, Detail: []string{}, Rows: "of two tenants"}}
+// newTrial begins the proof of one table.
+func (p *prover) newTrial(r *relation) *trial {
+	return &trial{prover: p, r: r, sample: map[string]string{}, proof: Proof{Table: r.Name, Result: proved, Detail: []string{}, Rows: "of two tenants"}}
+}
+
+// table runs the proof of one table; bare says that its rows were seen where no
+// context was ever set.
+func (p *prover) table(r *relation, given [2]string, bare bool) Proof {
+	t := p.newTrial(r)
+	if bare {
+		t.leak(outsideLeak)
+	}
 	tenants, err := t.prepare(given)
 	if err == nil {
 		err = t.cross(tenants)
 	}
 	if err != nil {
-		t.proof.Result = unproved
+		if t.proof.Result == proved {
+			t.proof.Result = unproved
+		}
 		t.proof.Detail = append(t.proof.Detail, cause(err))
+	}
+	return t.proof
+}
+
+// outsideLeak is the leak that takes no tenant at all.
+const outsideLeak = "without a context the rows of every tenant are there"
+
+// bare looks at the table where no context was ever set.
+func (p *prover) bare(r *relation, given [2]string) Proof {
+	t := p.newTrial(r)
+	if tenants, err := t.prepare(given); err == nil && t.run("set local role "+p.c.App.Name) == nil {
+		t.look(tenants)
 	}
 	return t.proof
 }
@@ -203,7 +226,31 @@ func (t *trial) cross(tenants [2]string) error {
 			return err
 		}
 	}
+	return t.outside(tenants)
+}
+
+// outside looks at the table behind a reset: whoever has no context is no tenant.
+func (t *trial) outside(tenants [2]string) error {
+	if err := t.run("reset role"); err != nil {
+		return err
+	}
+	if err := t.leave(); err != nil {
+		return err
+	}
+	t.look(tenants)
 	return nil
+}
+
+// look notes when rows of either tenant are there for a session without context.
+// An error is no row.
+func (t *trial) look(tenants [2]string) {
+	if !t.c.may(t.r, "SELECT") {
+		return
+	}
+	rows, _, err := t.attempt("select exists (select from "+t.r.Name+" where "+t.of(1)+" or "+t.of(2)+")", tenants[0], tenants[1])
+	if err == nil && rows[0][0] == "t" {
+		t.leak(outsideLeak)
+	}
 }
 
 // leak notes what one tenant could do to the other.

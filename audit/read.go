@@ -87,9 +87,22 @@ func (r *reader) exec(sql string) error {
 	return nil
 }
 
+// always are the parts that nothing can be said without.
+var always = []part{partServer, partRoles, partMemberships, partRelations}
+
+// wanted tells whether a rule that will be run looks at the part.
+func (r *reader) wanted(name part) bool {
+	rules := r.catalog.Options.Rules
+	return rules == nil || slices.Contains(always, name) ||
+		slices.ContainsFunc(rules, func(rule *Rule) bool { return slices.Contains(rule.needs, name) })
+}
+
 // rowsOf runs one query of the snapshot and decodes every row into a T by the
 // names of its columns. A part that may not be read is noted and gives no rows.
 func rowsOf[T any](r *reader, name part, sql string, args ...string) ([]T, error) {
+	if !r.wanted(name) {
+		return nil, nil
+	}
 	r.catalog.Options.Progress(string(name), 0)
 	values := make([][]byte, len(args))
 	for i, a := range args {

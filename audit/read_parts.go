@@ -129,9 +129,18 @@ func (c *Catalog) link() {
 	for _, r := range c.order {
 		for _, f := range r.foreign {
 			// What the tenant columns refer to is the table of the tenants.
-			if r.Column != "" && len(f.Columns) == 1 && f.Columns[0] == r.Column && f.to.Column == "" {
-				f.to.tenants, f.to.key = true, f.References[0]
+			if r.Column == "" || len(f.Columns) != 1 || f.Columns[0] != r.Column {
+				continue
+			}
+			if f.to.Column == "" || f.to.Column == f.References[0] && f.to.ownKey() {
+				f.to.tenants, f.to.key, f.to.keyType = true, f.References[0], r.ColumnType
 			}
 		}
 	}
+}
+
+// ownKey tells whether the tenant column alone is the primary key: a line is a
+// tenant.
+func (r *relation) ownKey() bool {
+	return slices.ContainsFunc(r.indexes, func(i index) bool { return i.Primary && len(i.Columns) == 1 && i.Columns[0].Name == r.Column })
 }

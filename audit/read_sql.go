@@ -71,8 +71,10 @@ select i.indrelid::int8 as relation, ic.relname as name, i.indisunique as uniq, 
     when i.indisunique then pg_get_indexdef(i.indexrelid) else '' end as def,
   (select jsonb_agg(jsonb_build_object(
       'name', coalesce(a.attname, pg_get_indexdef(i.indexrelid, k.n::int, true)), 'expr', k.att = 0,
-      'type', coalesce(format_type(a.atttypid, null), ''),
-      'generated', coalesce(a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) like 'nextval(%', false)) order by k.n)
+      -- 36 characters (and the length of a header) are what a uuid has that is kept as text
+      'type', case when a.atttypid in ('varchar'::regtype, 'bpchar'::regtype) and a.atttypmod = 40 then 'uuid'
+        else coalesce(format_type(a.atttypid, null), '') end,
+      'generated', coalesce(a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~* '^nextval\(|uuid|random|token|ulid|nanoid', false)) order by k.n)
     from unnest(i.indkey::int2[]) with ordinality k(att, n)
     left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.att
     left join pg_attrdef d on d.adrelid = i.indrelid and d.adnum = k.att

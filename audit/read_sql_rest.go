@@ -7,7 +7,8 @@ select p.oid::int8, p.oid::regprocedure::text as name, n.nspname as schema, p.pr
   p.prosecdef as definer, p.proowner::int8 as owner, coalesce(to_jsonb(p.proconfig), '[]') as config,
   p.prorettype in ('trigger'::regtype, 'event_trigger'::regtype) as trigger,
   case when l.lanname in ('plpgsql', 'sql') then p.prosrc else '' end as source, p.prosqlbody is not null as atomic,
-  has_function_privilege($1::oid, p.oid, 'EXECUTE') and has_schema_privilege($1::oid, n.oid, 'USAGE') as callable
+  has_function_privilege($1::oid, p.oid, 'EXECUTE') and has_schema_privilege($1::oid, n.oid, 'USAGE') as callable,
+  exists (select from pg_depend x where x.classid = 'pg_policy'::regclass and x.refclassid = 'pg_proc'::regclass and x.refobjid = p.oid) as policy
 from pg_proc p
 join pg_namespace n on n.oid = p.pronamespace
 join pg_language l on l.oid = p.prolang

@@ -27,9 +27,10 @@ type Ignored struct {
 	By      Ignore
 }
 
-// Run applies rules to the snapshot; nil means all of them. What ignores fit is
+// Run applies the rules that the snapshot was taken for. What ignores fit is
 // taken out of the findings.
-func Run(c *Catalog, rules []*Rule, ignores []Ignore) *Report {
+func Run(c *Catalog, ignores []Ignore) *Report {
+	rules := c.Options.Rules
 	if rules == nil {
 		rules = Rules
 	}

@@ -91,7 +91,7 @@ var policyRules = []Rule{
 		Why: "USING does not protect what is written once there is a WITH CHECK of its own. A tenant can insert rows for another one, or move its rows there.",
 	},
 	{
-		ID: "TG008", Level: LevelWarning, Title: "policies for only some of the granted commands", check: partialPolicies, needs: []part{partPolicies, partColumns, partInheritance},
+		ID: "TG008", Level: LevelInfo, Title: "policies for only some of the granted commands", check: partialPolicies, needs: []part{partPolicies, partColumns, partInheritance},
 		Why: "A command that is granted and that no policy admits finds no rows, without an error. The next policy that is added for it stands alone, without the conditions of the others.",
 	},
 	{
@@ -105,6 +105,10 @@ var policyRules = []Rule{
 	{
 		ID: "TG011", Level: LevelInfo, Title: "policies joined by OR lose the index on the tenant", check: lostIndexes, needs: []part{partPolicies, partColumns},
 		Why: "With tenant = … OR … PostgreSQL scans the table for every query of every tenant, administrators or not. A role of its own for administrators, with a policy of its own, keeps the index.",
+	},
+	{
+		ID: "TG047", Level: LevelInfo, Title: "policy casts the tenant column", check: castColumns, needs: []part{partPolicies},
+		Why: "An index on the column does not fit a condition on the column cast to text, so every query reads the rows of all tenants. Cast the setting instead.",
 	},
 }
 

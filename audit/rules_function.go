@@ -77,12 +77,14 @@ func (c *Catalog) definers() []*function {
 	return found
 }
 
-// definerFunctions finds SECURITY DEFINER functions that no policy binds.
+// definerFunctions finds SECURITY DEFINER functions that no policy binds. One that
+// a policy calls is left out: it is a part of that policy, and must not be bound
+// by it.
 func definerFunctions(c *Catalog) []Finding {
 	var found []Finding
 	for _, f := range c.definers() {
 		r := c.beyond(f.Owner, false)
-		if r == nil || f.dynamic() {
+		if r == nil || f.Policy || f.dynamic() {
 			continue
 		}
 		found = append(found, Finding{

@@ -37,7 +37,7 @@ func (r *relation) oracle(i index) bool {
 	}
 	for _, col := range i.Columns {
 		switch {
-		case col.Name == r.Column && !col.Expression, col.Type == "uuid", col.Generated && len(i.Columns) == 1:
+		case col.Name == r.Column && !col.Expression, col.Type == "uuid", col.Generated:
 			return false
 		case r.belongs(col.Name):
 			return false
@@ -60,7 +60,7 @@ func (r *relation) belongs(column string) bool {
 func uniqueOracles(c *Catalog) []Finding {
 	var found []Finding
 	for _, r := range c.tenantTables() {
-		if r.Partition || !c.may(r, "INSERT") && !c.may(r, "UPDATE") {
+		if r.Partition || r.tenants || !c.may(r, "INSERT") && !c.may(r, "UPDATE") {
 			continue
 		}
 		for _, i := range r.indexes {

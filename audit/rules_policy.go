@@ -27,13 +27,14 @@ func (c *Catalog) fenced(r *relation, p policy) bool {
 	if p.Command == "*" {
 		commands = []string{"r", "a", "w", "d"}
 	}
+	column, _ := r.tenantKey()
 	for _, command := range commands {
 		holds := func(f policy) bool {
 			if f.Permissive || !f.covers(command) || !c.applies(f) {
 				return false
 			}
-			reads := f.Using != "" && parseExpr(f.Using).binds(r.Column)
-			writes := f.check() != "" && parseExpr(f.check()).binds(r.Column)
+			reads := f.Using != "" && parseExpr(f.Using).binds(column)
+			writes := f.check() != "" && parseExpr(f.check()).binds(column)
 			return (command == "a" || reads) && (command == "r" || command == "d" || writes)
 		}
 		if !slices.ContainsFunc(r.policies, holds) {
@@ -47,6 +48,7 @@ func (c *Catalog) fenced(r *relation, p policy) bool {
 // tenant column with the session.
 type loose struct {
 	on     *relation
+	column string // that says whose a row is
 	policy policy
 	term   expr
 	check  bool // it is the WITH CHECK that is loose
@@ -56,7 +58,11 @@ type loose struct {
 // that do not bind the tenant and are not fenced in by a restrictive one.
 func looseTerms(c *Catalog) []loose {
 	var all []loose
-	for _, r := range c.tenantTables() {
+	for _, r := range c.order {
+		column, _ := r.tenantKey()
+		if column == "" || !r.table() {
+			continue
+		}
 		for _, p := range r.policies {
 			if !p.Permissive || !c.applies(p) || c.fenced(r, p) {
 				continue
@@ -65,8 +71,8 @@ func looseTerms(c *Catalog) []loose {
 			if p.Using != "" {
 				for _, t := range parseExpr(p.Using).terms() {
 					reading = append(reading, t.String())
-					if !t.bindsTerm(r.Column) {
-						all = append(all, loose{r, p, t, false})
+					if !t.bindsTerm(column) {
+						all = append(all, loose{r, column, p, t, false})
 					}
 				}
 			}
@@ -74,8 +80,8 @@ func looseTerms(c *Catalog) []loose {
 				continue
 			}
 			for _, t := range parseExpr(p.Check).terms() {
-				if !t.bindsTerm(r.Column) && !slices.Contains(reading, t.String()) {
-					all = append(all, loose{r, p, t, true})
+				if !t.bindsTerm(column) && !slices.Contains(reading, t.String()) {
+					all = append(all, loose{r, column, p, t, true})
 				}
 			}
 		}
@@ -85,17 +91,18 @@ func looseTerms(c *Catalog) []loose {
 
 // kind says what a loose alternative decides by.
 func (l loose) kind() string {
-	nobody := l.term.mentions(l.on.Column) && strings.HasSuffix(l.term.String(), "IS NULL") && len(l.term.factors()) == 1
+	own := l.term.mentions(l.column)
+	nobody := own && strings.HasSuffix(l.term.String(), "IS NULL") && len(l.term.factors()) == 1
 	switch {
-	case l.term.defaultsToItself(l.on.Column):
+	case l.term.defaultsToItself(l.column):
 		return "everything"
 	case nobody && l.policy.Command == "r":
 		return "" // rows of nobody, to read: shared on purpose
-	case l.term.asksTenant() && l.term.columns() && !l.term.mentions(l.on.Column):
+	case l.term.asksTenant() && l.term.columns() && !own:
 		return "another column"
-	case l.term.asksTenant() && !l.term.mentions(l.on.Column):
+	case l.term.asksTenant() && !own:
 		return "a flag"
-	case l.term.asksSession() && !l.term.mentions(l.on.Column):
+	case l.term.asksSession() && !own:
 		return "the shared role"
 	case l.term.columns() && (l.policy.Command == "r" || nobody):
 		return "shared rows"
@@ -133,15 +140,15 @@ func (c *Catalog) loosePolicy(l loose, evidence string) Finding {
 
 // tighten is the statement that adds the tenant to what a loose policy asks.
 func (c *Catalog) tighten(l loose) string {
-	condition := c.tenantCondition(l.on.Column, l.on.ColumnType)
+	condition := c.tenantCondition(l.on.tenantKey())
 	bind := func(text string) string {
 		e := parseExpr(text)
 		switch {
 		case text == "":
 			return ""
-		case e.constantTrue() || e.defaultsToItself(l.on.Column):
+		case e.constantTrue() || e.defaultsToItself(l.column) && len(e.factors()) == 1 && len(e.terms()) == 1:
 			return condition
-		case e.binds(l.on.Column):
+		case e.binds(l.column):
 			return text
 		}
 		return condition + " AND (" + e.bare().String() + ")"
@@ -150,12 +157,20 @@ func (c *Catalog) tighten(l loose) string {
 	return "ALTER POLICY " + quoteIdent(l.policy.Name) + " ON " + l.on.Name + p.conditions() + ";"
 }
 
+// everything words why an alternative lets every row through.
+func (l loose) everything() string {
+	if l.term.defaultsToItself(l.column) {
+		return "which every row satisfies where there is no context"
+	}
+	return "which asks for nothing of the session"
+}
+
 // ignoringPolicies finds policies under which any tenant gets at any row.
 func ignoringPolicies(c *Catalog) []Finding {
 	var found []Finding
 	for _, l := range looseTerms(c) {
-		if !l.check && l.kind() == "everything" {
-			found = append(found, c.loosePolicy(l, "which asks for nothing of the session"))
+		if !l.check && l.on.Column != "" && l.kind() == "everything" {
+			found = append(found, c.loosePolicy(l, l.everything()))
 		}
 	}
 	return found
@@ -171,7 +186,7 @@ func flagPolicies(c *Catalog) []Finding {
 	}
 	var found []Finding
 	for _, l := range looseTerms(c) {
-		if evidence := says[l.kind()]; evidence != "" {
+		if evidence := says[l.kind()]; evidence != "" && l.on.Column != "" {
 			f := c.loosePolicy(l, evidence)
 			if l.kind() == "a flag" {
 				f.Fix = c.ownRole(l)
@@ -191,7 +206,7 @@ func (c *Catalog) ownRole(l loose) Fix {
 		quoteLiteral(plain), admin)
 	script += fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;\nGRANT %s ON %s TO %s;\n",
 		quoteIdent(r.Schema), admin, strings.Join(c.grantable(r), ", "), r.Name, admin)
-	kept, moved := p.divide(r.Column)
+	kept, moved := p.divide(l.column)
 	if kept.Using == "" && kept.Check == "" {
 		script += "ALTER POLICY " + name + " ON " + r.Name + " TO " + admin + p.conditions() + ";"
 	} else {
@@ -255,8 +270,8 @@ func (c *Catalog) grantable(r *relation) []string {
 func otherColumnPolicies(c *Catalog) []Finding {
 	var found []Finding
 	for _, l := range looseTerms(c) {
-		if l.kind() == "another column" {
-			found = append(found, c.loosePolicy(l, "which does not ask for "+quoteIdent(l.on.Column)))
+		if l.kind() == "another column" && l.on.Column != "" {
+			found = append(found, c.loosePolicy(l, "which does not ask for "+quoteIdent(l.column)))
 		}
 	}
 	return found
@@ -266,7 +281,7 @@ func otherColumnPolicies(c *Catalog) []Finding {
 func openChecks(c *Catalog) []Finding {
 	var found []Finding
 	for _, l := range looseTerms(c) {
-		if l.check && (l.kind() == "everything") {
+		if l.check && l.on.Column != "" && l.kind() == "everything" {
 			found = append(found, c.loosePolicy(l, "so that a row may be written for any tenant"))
 		}
 	}

@@ -127,18 +127,10 @@ func unprotectedDependents(c *Catalog) []Finding {
 func openTenants(c *Catalog) []Finding {
 	var found []Finding
 	for _, r := range c.order {
-		if !r.tenants || !r.table() || r.Secured || !c.reached(r) {
+		if !r.tenants || r.Column != "" || !r.table() || r.Secured || !c.reached(r) {
 			continue
 		}
-		keyType := ""
-		for _, t := range c.tenantTables() {
-			for _, f := range t.foreign {
-				if f.to == r {
-					keyType = t.ColumnType
-				}
-			}
-		}
-		condition := c.tenantCondition(r.key, keyType)
+		condition := c.tenantCondition(r.tenantKey())
 		command := "FOR ALL USING (" + condition + ") WITH CHECK (" + condition + ")"
 		if may := c.commands(r); len(may) == 1 && may[0] == "SELECT" {
 			command = "FOR SELECT USING (" + condition + ")"
@@ -152,6 +144,11 @@ func openTenants(c *Catalog) []Finding {
 				Back:   "a policy TO the role that has to: CREATE POLICY all_tenants ON " + r.Name + " FOR SELECT TO … USING (true);",
 			},
 		})
+	}
+	for _, l := range looseTerms(c) {
+		if l.on.Column == "" && l.kind() == "everything" {
+			found = append(found, c.loosePolicy(l, l.everything()))
+		}
 	}
 	return found
 }

@@ -91,3 +91,11 @@ func (d *database) gone() bool {
 	defer d.mu.Unlock()
 	return len(d.open) == 0
 }
+
+// Audited tells the metrics how many findings of each level the last audit of
+// the databases has.
+func (s *Server) Audited(findings map[string]int) {
+	for level, n := range findings {
+		s.metrics.audited.WithLabelValues(level).Set(float64(n))
+	}
+}

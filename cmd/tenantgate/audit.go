@@ -158,7 +158,7 @@ func (r *auditRequest) run(stderr io.Writer) (*audit.Report, error) {
 		progress.clear()
 		return nil, err
 	}
-	report := audit.Run(catalog, nil, r.ignores)
+	report := audit.Run(catalog, r.ignores)
 	if r.prove {
 		report.Proof, err = audit.Prove(ctx, conn, catalog, r.tenants)
 	}

@@ -65,6 +65,7 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 // examine reaches out to everything that the configuration names.
 func (l *loaded) examine(ctx context.Context) []checked {
 	items := l.examineDatabases(ctx)
+	l.examineSchema(ctx, items)
 	if l.file.Auth.JWKS.URL != "" {
 		items = append([]checked{{item: "auth.jwks.url", err: l.verifier.Fetch(ctx)}}, items...)
 	}
@@ -91,6 +92,18 @@ func (l *loaded) examineDatabases(ctx context.Context) []checked {
 	}
 	all.Wait()
 	return items
+}
+
+// examineSchema adds what the audit's rules about the role and the seal find in
+// every database that answers.
+func (l *loaded) examineSchema(ctx context.Context, items []checked) {
+	for _, a := range l.auditRoles(ctx) {
+		for i := range items {
+			if items[i].item == a.item && items[i].err == nil {
+				items[i].warn = append(items[i].warn, a.auditLines()...)
+			}
+		}
+	}
 }
 
 // warnForgeable words what it means that policies decide by settings which the

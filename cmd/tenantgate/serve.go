@@ -52,6 +52,8 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	l.announce(s.log)
 	s.refresh(l.verifier)
 	defer func() { s.endRefresh() }() // the last one, after reloads
+	s.audit(l)
+	defer func() { s.endAudit() }()
 
 	over := make(chan error)
 	go func() { over <- server.Serve(context.Background()) }()
@@ -75,6 +77,7 @@ type serving struct {
 	logs       io.Writer // where logs go
 	log        *slog.Logger
 	endRefresh func() // ends what refresh began
+	endAudit   func() // ends what audit began
 }
 
 // obey acts on signals until Serve has returned, which over tells.
@@ -119,6 +122,7 @@ func (s *serving) reload() {
 	s.log.Info("the configuration was reloaded")
 	l.announce(s.log)
 	s.refresh(l.verifier)
+	s.audit(l)
 }
 
 // refresh keeps the keys and revocations of verifier fresh, and no longer those
