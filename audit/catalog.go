@@ -16,6 +16,8 @@ type Catalog struct {
 	edges      []membership
 	relations  map[uint32]*relation
 	order      []*relation // by name
+	tenantList []*relation // what has a tenant column and row security could protect
+	context    []string    // settings that carry the context
 	functions  []function
 	reach      []reachable
 	defaults   []defaultGrant
@@ -297,12 +299,4 @@ func grantees(grants []grant) string {
 }
 
 // tenantTables lists what has a tenant column and row security could protect.
-func (c *Catalog) tenantTables() []*relation {
-	var found []*relation
-	for _, r := range c.order {
-		if r.table() && r.Column != "" {
-			found = append(found, r)
-		}
-	}
-	return found
-}
+func (c *Catalog) tenantTables() []*relation { return c.tenantList }

@@ -75,7 +75,7 @@ func Prove(ctx context.Context, conn *pgconn.PgConn, c *Catalog, tenants [2]stri
 // tables lists what is tried: every table with a tenant column that the app role
 // reaches, but for partitions, which are tried through their parents.
 func (p *prover) tables() []*relation {
-	return slices.DeleteFunc(p.c.tenantTables(), func(r *relation) bool {
+	return slices.DeleteFunc(slices.Clone(p.c.tenantTables()), func(r *relation) bool {
 		return !p.c.reached(r) || len(r.parents) > 0 && r.covered()
 	})
 }
@@ -133,7 +133,7 @@ func (p *prover) query(sql string, args ...string) ([][]string, int64, error) {
 // enter makes the session the tenant's, as the proxy would.
 func (p *prover) enter(tenant string) error {
 	sql := "select set_config(" + quoteLiteral(p.c.Options.TenantSetting) + ", $1, false)"
-	for _, name := range p.c.contextNames() {
+	for _, name := range p.c.context {
 		if name != p.c.Options.TenantSetting {
 			sql += ", set_config(" + quoteLiteral(name) + ", " + otherValue(name) + ", false)"
 		}
@@ -150,7 +150,7 @@ func (p *prover) enter(tenant string) error {
 // leave makes the session nobody's.
 func (p *prover) leave() error {
 	sql := "select true"
-	for _, name := range p.c.contextNames() {
+	for _, name := range p.c.context {
 		sql += ", set_config(" + quoteLiteral(name) + ", '', false)"
 	}
 	if p.c.seal.installed {

@@ -127,6 +127,12 @@ func (r *reader) readSeal() error {
 func (c *Catalog) link() {
 	slices.SortFunc(c.order, func(a, b *relation) int { return compareNames(a.Name, b.Name) })
 	for _, r := range c.order {
+		if r.table() && r.Column != "" {
+			c.tenantList = append(c.tenantList, r)
+		}
+	}
+	c.context = c.contextNames()
+	for _, r := range c.order {
 		for _, f := range r.foreign {
 			// What the tenant columns refer to is the table of the tenants.
 			if r.Column == "" || len(f.Columns) != 1 || f.Columns[0] != r.Column {

@@ -56,13 +56,16 @@ func looseGrants(c *Catalog) []Finding {
 func settableSequences(c *Catalog) []Finding {
 	found := c.granted([]string{"UPDATE"}, func(r *relation) bool { return r.Kind == "S" },
 		": setval moves the numbers of every tenant", "restores that call setval as the application's role; nextval goes on")
+	usable := map[string]bool{}
+	for _, r := range c.order {
+		usable[r.Name] = len(r.grantsOf("USAGE")) > 0
+	}
 	for i := range found {
-		for _, r := range c.order {
-			if r.Name == found[i].Object && len(r.grantsOf("USAGE")) == 0 {
-				found[i].Fix.SQL += fmt.Sprintf("\nGRANT USAGE ON SEQUENCE %s TO %s;", r.Name, c.grantor(r, "UPDATE"))
-			}
+		f := &found[i]
+		f.Fix.SQL = strings.Replace(f.Fix.SQL, "REVOKE UPDATE ON ", "REVOKE UPDATE ON SEQUENCE ", 1)
+		if _, from, _ := strings.Cut(f.Fix.SQL, " FROM "); !usable[f.Object] {
+			f.Fix.SQL += "\nGRANT USAGE ON SEQUENCE " + f.Object + " TO " + from
 		}
-		found[i].Fix.SQL = strings.Replace(found[i].Fix.SQL, "REVOKE UPDATE ON ", "REVOKE UPDATE ON SEQUENCE ", 1)
 	}
 	return found
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -15,7 +16,7 @@ func missingIndexes(c *Catalog) []Finding {
 		if r.Partition || listed || !c.reached(r) || slices.ContainsFunc(r.indexes, leads) {
 			continue
 		}
-		name := quoteIdent(makeName(r.Relname, r.Column, "idx"))
+		name := quoteIdent(r.freeName(r.Relname, r.Column, "idx"))
 		found = append(found, Finding{
 			Kind: r.label(), Object: r.Name,
 			Evidence: fmt.Sprintf("about %d rows, and every query of a tenant looks at all of them", r.Rows),
@@ -27,6 +28,15 @@ func missingIndexes(c *Catalog) []Finding {
 		})
 	}
 	return found
+}
+
+// freeName is a name for an index that no other of the table has.
+func (r *relation) freeName(parts ...string) string {
+	name := makeName(parts...)
+	for n := 1; slices.ContainsFunc(r.indexes, func(i index) bool { return i.Name == name }); n++ {
+		name = makeName(append(slices.Clone(parts), strconv.Itoa(n))...)
+	}
+	return name
 }
 
 // oracle tells whether a unique index lets a tenant learn that another tenant

@@ -70,6 +70,7 @@ func (c *Catalog) memberOf(bad func(*Role) string) []Finding {
 	if c.App.Super {
 		return nil
 	}
+	said := map[*Role]bool{} // by the membership that leads there
 	for _, oid := range c.App.member[1:] {
 		r := c.roles[oid]
 		says := bad(r)
@@ -84,6 +85,10 @@ func (c *Catalog) memberOf(bad func(*Role) string) []Finding {
 				break
 			}
 		}
+		if said[first] {
+			continue
+		}
+		said[first] = true
 		evidence := "it is a member of " + r.Name + ", " + says
 		if first != r {
 			evidence = "it is a member of " + first.Name + ", and so of " + r.Name + ", " + says
@@ -213,8 +218,12 @@ func furtherPowers(c *Catalog) []Finding {
 			"ALTER DATABASE "+database+" OWNER TO CURRENT_USER;", "migrations that run as this role: they need CREATE on the schemas",
 			"ALTER DATABASE "+database+" OWNER TO "+c.App.Name+";")
 	}
+	holds := map[string]bool{} // schemas with tables of tenants
+	for _, r := range c.tenantTables() {
+		holds[quoteIdent(r.Schema)] = true
+	}
 	for _, s := range c.schemas {
-		if !s.Create || !c.holdsTenants(s) {
+		if !s.Create || !holds[s.Name] {
 			continue
 		}
 		from := strings.Join(s.Grantees, ", ")
@@ -229,9 +238,4 @@ func furtherPowers(c *Catalog) []Finding {
 			"migrations that run as this role", "GRANT CREATE ON SCHEMA "+s.Name+" to the role that migrates")
 	}
 	return found
-}
-
-// holdsTenants tells whether tables of tenants are in the schema.
-func (c *Catalog) holdsTenants(s schema) bool {
-	return slices.ContainsFunc(c.tenantTables(), func(r *relation) bool { return quoteIdent(r.Schema) == s.Name })
 }

@@ -30,7 +30,7 @@ var switches = []string{"role", "session_authorization", "row_security", "sessio
 // storedContext finds settings of the context that are stored where they come
 // back after every reset, or may be stored.
 func storedContext(c *Catalog) []Finding {
-	names := c.contextNames()
+	names := c.context
 	var found []Finding
 	for _, s := range c.settings {
 		if !slices.Contains(names, s.Name) && !slices.Contains(switches, s.Name) || s.Name == "row_security" && s.Role == "" {
@@ -74,7 +74,7 @@ func storedContext(c *Catalog) []Finding {
 
 // storedInFunctions finds functions that carry a context of their own.
 func storedInFunctions(c *Catalog) []Finding {
-	names := c.contextNames()
+	names := c.context
 	var found []Finding
 	for i := range c.functions {
 		f := &c.functions[i]

@@ -64,22 +64,35 @@ func bypassingViews(c *Catalog) []Finding {
 	return found
 }
 
-// asInvoker is the script that makes a view read as whoever asks, who then needs
-// privileges on the columns that it reads.
+// asInvoker is the fix that makes a view, and the views that it reads past the
+// policies, read as whoever asks.
 func (c *Catalog) asInvoker(v *relation) Fix {
-	script := "ALTER VIEW " + v.Name + " SET (security_invoker = true);"
-	for _, u := range v.uses {
-		if !c.may(u.of, "SELECT") && len(u.Columns) > 0 && !u.of.needsWall() {
-			columns := slices.Clone(u.Columns)
-			slices.Sort(columns)
-			script += fmt.Sprintf("\nGRANT SELECT (%s) ON %s TO %s;", quoteIdents(columns), u.of.Name, c.App.Name)
-		}
-	}
 	return Fix{
-		stage: stageView, SQL: script,
+		stage: stageView, SQL: strings.Join(c.invokerScript(v, map[*relation]bool{}), "\n"),
 		Breaks: "reports across tenants that are made with this view; roles that may read the view and not what stands behind it",
 		Back:   "a view of another name for the role that needs it, which " + c.App.Name + " may not read",
 	}
+}
+
+// invokerScript lists the statements: who asks then needs privileges on the
+// columns that the view reads.
+func (c *Catalog) invokerScript(v *relation, seen map[*relation]bool) []string {
+	if seen[v] {
+		return nil
+	}
+	seen[v] = true
+	lines := []string{"ALTER VIEW " + v.Name + " SET (security_invoker = true);"}
+	for _, u := range v.uses {
+		if u.of.Kind == "v" && !u.of.Invoker && len(c.leaks(u.of, c.App.OID, map[*relation]bool{})) > 0 {
+			lines = append(lines, c.invokerScript(u.of, seen)...)
+		}
+		if !c.may(u.of, "SELECT") && len(u.Columns) > 0 && !u.of.needsWall() {
+			columns := slices.Clone(u.Columns)
+			slices.Sort(columns)
+			lines = append(lines, fmt.Sprintf("GRANT SELECT (%s) ON %s TO %s;", quoteIdents(columns), u.of.Name, c.App.Name))
+		}
+	}
+	return lines
 }
 
 // needsWall tells whether a grant on the relation would show rows that no policy

@@ -119,7 +119,7 @@ func (t *textWriter) proof(proofs []Proof) {
 			t.line("  - ", "%s %s: %s", t.paint(color, result), p.Table, strings.Join(p.Detail, "; "))
 		}
 	}
-	t.line("", "%d of %s: neither tenant sees, changes, deletes, inserts for or moves rows to the other", isolated, plural(len(proofs), "table"))
+	t.line("", "%d of %s isolated: neither tenant sees, changes, deletes, inserts for or moves rows to the other", isolated, plural(len(proofs), "table"))
 }
 
 // rest writes what is not a finding.

@@ -1,0 +1,66 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestTheProofFindsEveryLeak makes one table for each way over the border, and
+// one that is isolated; the proof tells them apart and leaves nothing behind.
+func TestTheProofFindsEveryLeak(t *testing.T) {
+	p := newAuditPlace(t, sharedPostgres(t), "audit_proof")
+	const mine = "tenant_id = (SELECT nullif(current_setting('app.current_tenant_id', true), '')::uuid)"
+	p.run(`CREATE FUNCTION pg_temp.make(t text, policies text) RETURNS void LANGUAGE plpgsql AS $f$ BEGIN
+		EXECUTE format('CREATE TABLE %1$s (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant_id uuid NOT NULL, note text NOT NULL)', t);
+		EXECUTE format('INSERT INTO %1$s (tenant_id, note) VALUES (''{A}'', ''a''), (''{B}'', ''b'')', t);
+		EXECUTE format('ALTER TABLE %1$s ENABLE ROW LEVEL SECURITY; GRANT SELECT, INSERT, UPDATE, DELETE ON %1$s TO {app}', t);
+		EXECUTE replace(policies, 'ON t', 'ON ' || t);
+	END $f$`)
+	for table, policies := range map[string]string{
+		"sees":      "CREATE POLICY a ON t USING (" + mine + "); CREATE POLICY b ON t FOR SELECT USING (true)",
+		"changes":   "CREATE POLICY a ON t USING (" + mine + "); CREATE POLICY b ON t FOR UPDATE USING (true) WITH CHECK (" + mine + ")",
+		"deletes":   "CREATE POLICY a ON t USING (" + mine + "); CREATE POLICY b ON t FOR DELETE USING (true)",
+		"inserts":   "CREATE POLICY a ON t USING (" + mine + "); CREATE POLICY b ON t FOR INSERT WITH CHECK (true)",
+		"moves":     "CREATE POLICY a ON t USING (" + mine + "); CREATE POLICY b ON t FOR UPDATE USING (" + mine + ") WITH CHECK (true)",
+		"by_nobody": "CREATE POLICY a ON t USING (tenant_id = coalesce(nullif(current_setting('app.current_tenant_id', true), '')::uuid, tenant_id))",
+		"blind":     "CREATE POLICY a ON t FOR INSERT WITH CHECK (" + mine + ")",
+		"sound":     "CREATE POLICY a ON t USING (" + mine + ")",
+	} {
+		p.run("SELECT pg_temp.make('" + table + "', '" + strings.ReplaceAll(policies, "'", "''") + "')")
+	}
+	p.run("CREATE TABLE empty (id uuid PRIMARY KEY, tenant_id uuid NOT NULL, kind text NOT NULL, at date NOT NULL, many int[] NOT NULL);" +
+		"SELECT pg_temp.isolate('empty');" +
+		"CREATE TABLE picky (tenant_id uuid NOT NULL, kind text NOT NULL CHECK (kind = 'just this')); SELECT pg_temp.isolate('picky')")
+	report := p.audit("-prove")
+	want := map[string]string{
+		"sees": "sees rows of another", "changes": "can change rows of another that it does not see", "deletes": "can delete rows of another that it does not see",
+		"inserts": "can insert rows for another", "moves": "can move rows to another", "by_nobody": "without a context", "blind": "own rows", "sound": "",
+		"empty": "", "picky": "none could be made", "projects": "",
+	}
+	results := map[string]string{"blind": "not shown", "picky": "not shown", "sound": "isolated", "empty": "isolated", "projects": "isolated"}
+	seen := 0
+	for _, proof := range report.Proof {
+		name := strings.TrimPrefix(proof.Table, "public.")
+		detail, listed := want[name]
+		if !listed {
+			continue
+		}
+		seen++
+		result := results[name]
+		if result == "" {
+			result = "leaks"
+		}
+		if text := strings.Join(proof.Detail, "; "); proof.Result != result || !strings.Contains(text, detail) || result == "isolated" && text != "" {
+			t.Errorf("%s: %s: %s", name, proof.Result, text)
+		}
+	}
+	if seen != len(want) {
+		t.Errorf("%d of %d tables were tried", seen, len(want))
+	}
+	if rows := p.pg.exec(t, p.database, "SELECT (SELECT count(*) FROM empty), (SELECT count(*) FROM sees), (SELECT string_agg(note, '' ORDER BY id) FROM changes)"); strings.Join(rows[0], " ") != "0 2 ab" {
+		t.Errorf("the proof left something behind: %v", rows)
+	}
+	if stdout, _, code := auditCommand(t, "-dsn", p.pg.superDSN(p.database), "-app-role", p.app, "-prove", "-ignore", "*:*"); code != 1 || !strings.Contains(stdout, "leaks public.sees") {
+		t.Errorf("a leak ends with %d:\n%s", code, stdout)
+	}
+}
