@@ -85,7 +85,7 @@ func outcome(n int64, err error) string {
 	if err != nil {
 		return "stopped by a constraint only: " + cause(err)
 	}
-	return fmt.Sprintf("%d", n)
+	return plural(int(n), "row")
 }
 
 // writable is a column that the app role may write, quoted; not the tenant's.

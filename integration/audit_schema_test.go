@@ -88,7 +88,7 @@ func TestTheReadmePrintsTheReportOnTheArticle(t *testing.T) {
 	}
 	_, text, _ := strings.Cut(readRoot(t, "README.md"), "-app-role myapp_user -prove\n```\n\n```text\n")
 	text, _, _ = strings.Cut(text, "```\n")
-	got := regexp.MustCompile(`PostgreSQL [^:]+:`).ReplaceAllString(strings.Join(strings.Fields(stdout), " "), "PostgreSQL 15:")
+	got := regexp.MustCompile(`PostgreSQL \d[^:]*:`).ReplaceAllString(strings.Join(strings.Fields(stdout), " "), "PostgreSQL 15:")
 	if want := strings.Join(strings.Fields(text), " "); got != want {
 		t.Errorf("README.md prints another report than this:\n%s", stdout)
 	}
