@@ -363,7 +363,7 @@ func (m *docMachine) metricsAreNamed() {
 	}
 	query(t, c, "BEGIN")
 	closeSoon(c) // in a transaction: its backend is discarded
-	documented := names(`tenantgate_[a-z_]+`, readRoot(t, "README.md"))
+	documented := names("`(tenantgate_[a-z_]+)`", readRoot(t, "README.md"))
 	var served []string
 	eventually(t, 5*time.Second, "every metric is served", func() bool {
 		served = names(`(?m)^# TYPE (tenantgate_[a-z_]+)`, m.scrape())
