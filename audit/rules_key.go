@@ -10,10 +10,11 @@ import (
 // missingIndexes finds tables without an index that finds one tenant's rows.
 func missingIndexes(c *Catalog) []Finding {
 	var found []Finding
+	viewed := c.viewed()
 	for _, r := range c.tenantTables() {
 		leads := func(i index) bool { return i.leads(r.Column) }
 		listed := r.Strategy == "l" && slices.Contains(r.PartitionKey, r.Column)
-		if r.Partition || listed || !c.reached(r) || slices.ContainsFunc(r.indexes, leads) {
+		if r.Partition || listed || !c.reached(r) && !viewed[r] || slices.ContainsFunc(r.indexes, leads) {
 			continue
 		}
 		name := quoteIdent(r.freeName(r.Relname, r.Column, "idx"))
@@ -28,6 +29,26 @@ func missingIndexes(c *Catalog) []Finding {
 		})
 	}
 	return found
+}
+
+// viewed are the tables that the app role reads through views.
+func (c *Catalog) viewed() map[*relation]bool {
+	through := map[*relation]bool{}
+	var follow func(v *relation)
+	follow = func(v *relation) {
+		for _, u := range v.uses {
+			if !through[u.of] {
+				through[u.of] = true
+				follow(u.of)
+			}
+		}
+	}
+	for _, v := range c.order {
+		if v.Kind == "v" && c.may(v, "SELECT") {
+			follow(v)
+		}
+	}
+	return through
 }
 
 // freeName is a name for an index that no other of the table has.
