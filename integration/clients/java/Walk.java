@@ -112,6 +112,7 @@ public class Walk {
     try (Connection c = DriverManager.getConnection(url, p)) {
       c.setAutoCommit(false);
       for (int turn = 0; turn < 12; turn++) { // past the threshold of server-side preparation
+        check(rows(c, "SELECT set_config('app.current_tenant_id', ?, false)", TENANT.toString()).contains(TENANT + " "), "the own tenant");
         judge("users", rows(c, "SELECT email FROM users WHERE email LIKE ? ORDER BY email", "user%"), 10);
       }
       judge("join", rows(c, "SELECT p.name, a.action, i.memo FROM projects p JOIN audit_logs a ON a.project_id = p.id"

@@ -24,6 +24,7 @@ async def forbidden(conn, sql, *args):
 
 async def turn(pool):
     async with pool.acquire() as conn:
+        await conn.execute("SELECT set_config('app.current_tenant_id', $1, false)", TENANT)
         judge("users", await conn.fetch("SELECT email FROM users ORDER BY email"), 10)
         judge("join", await conn.fetch(JOIN), 18)
         async with conn.transaction():
