@@ -14,10 +14,10 @@ GOFUMPT       := $(TOOLS)/gofumpt-$(GOFUMPT_VERSION)
 MATRIX       ?= 15 16 17 18
 MATRIX_TESTS ?= ^Test(TheHarness|NoEscape|TwoTenantsNeverMeet|TheTrafficIs|TheLoginTells|.*Seal|EveryRuleOfTheAudit|ACorrectSchema|TheProofFinds|TheWholeScript)
 
-.PHONY: help build test matrix lint demo bench fuzz oracle clients
+.PHONY: help build test matrix lint demo bench microbench fuzz oracle clients
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./tenantgate, a static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o tenantgate ./cmd/tenantgate
@@ -44,7 +44,11 @@ demo: build ## start a throw-away PostgreSQL with two tenants and the proxy in f
 	@integration/install.sh server
 	@./tenantgate demo
 
-bench: ## run the micro benchmarks
+bench: build ## measure beside PgBouncer, about six minutes; BENCH='-work simple:8' does some of it, BENCH=-h says how
+	@integration/install.sh server
+	@CGO_ENABLED=0 go run ./integration/bench $(BENCH)
+
+microbench: ## run the micro benchmarks
 	go test -run '^$$' -bench . -benchmem ./wire/ ./auth/ ./session/
 
 fuzz: ## fuzz every target for FUZZTIME (30s)
