@@ -35,7 +35,7 @@ var escapeModes = []escapeMode{
 
 // leastEscapes is how many entries must reach B's rows where nothing stops them:
 // a corpus that does not bite proves nothing.
-const leastEscapes = 200
+const leastEscapes = 350
 
 // escapesOf chooses entries, for those who write some.
 var escapesOf = flag.String("escapes", "", "play only the escapes whose class and name hold this, and tell what came of each")
