@@ -40,16 +40,14 @@ type prover struct {
 }
 
 // Prove acts as two tenants on every table with a tenant column that the app
-// role reaches, inside a transaction that is rolled back: neither must see,
-// change, remove, insert for, or move rows to the other. The connection should
-// be a superuser's, whom row security does not bind: what is there has to be
-// known first. tenants are two to act as where a table does not hold rows of
-// two; they may be empty.
+// role reaches, in transactions that are rolled back, one for each table so that
+// locks are held briefly: neither must see, change, remove, insert for, or move
+// rows to the other. The connection should be a superuser's, whom row security
+// does not bind: what is there has to be known first. No context may have been
+// set on it. tenants are two to act as where a table does not hold rows of two;
+// they may be empty.
 func Prove(ctx context.Context, conn *pgconn.PgConn, c *Catalog, tenants [2]string) ([]Proof, error) {
 	p := &prover{ctx: ctx, conn: conn, c: c, quiet: c.Server.Super}
-	if err := p.begin(); err != nil {
-		return nil, err
-	}
 	var proofs []Proof
 	// Without a context first: once a setting was set in a session it is never
 	// unset there again, only empty.
@@ -69,7 +67,7 @@ func Prove(ctx context.Context, conn *pgconn.PgConn, c *Catalog, tenants [2]stri
 		}
 		proofs = append(proofs, proof)
 	}
-	return proofs, p.run("rollback")
+	return proofs, nil
 }
 
 // tables lists what is tried: every table with a tenant column that the app role
@@ -80,26 +78,22 @@ func (p *prover) tables() []*relation {
 	})
 }
 
-// apart runs one trial and undoes all of it.
+// apart runs one trial in a transaction of its own and rolls it back.
 func (p *prover) apart(trial func() Proof) (Proof, error) {
-	if err := p.run("savepoint proof"); err != nil {
+	if err := p.begin(); err != nil {
 		return Proof{}, err
 	}
 	proof := trial()
-	return proof, p.run("rollback to savepoint proof")
+	return proof, p.run("rollback")
 }
 
 // begin opens the transaction and makes sure that the app role can be acted as.
 func (p *prover) begin() error {
-	if err := p.run("begin; set local lock_timeout = '2s'; set local statement_timeout = '30s'; set local search_path = pg_catalog"); err != nil {
-		return err
-	}
+	sql := "begin; set local lock_timeout = '2s'; set local statement_timeout = '30s'; set local search_path = pg_catalog; "
 	if p.quiet {
-		if err := p.run("set local session_replication_role = replica"); err != nil {
-			return err
-		}
+		sql += "set local session_replication_role = replica; "
 	}
-	if err := p.run("savepoint role; set local role " + p.c.App.Name + "; rollback to savepoint role"); err != nil {
+	if err := p.run(sql + "set local role " + p.c.App.Name + "; reset role"); err != nil {
 		return errors.Join(fmt.Errorf("%w %s: %w", ErrCannotProve, p.c.App.Name, err), p.run("rollback"))
 	}
 	return nil

@@ -103,7 +103,7 @@ func (t *textWriter) proof(proofs []Proof) {
 	}
 	isolated := 0
 	t.out.WriteByte('\n')
-	t.line("", "%s", t.paint(ansiBold, "proof, as two tenants in a transaction that was rolled back"))
+	t.line("", "%s", t.paint(ansiBold, "proof, as two tenants in transactions that were rolled back"))
 	for _, result := range []string{leaked, unproved, proved} {
 		for _, p := range proofs {
 			if p.Result != result {

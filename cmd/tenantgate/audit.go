@@ -83,7 +83,7 @@ func parseAudit(args []string, stdout, stderr io.Writer) (r auditRequest, code i
 	ignoreFile := flags.String("ignore-file", "", "`FILE` of lines RULE:OBJECT # reason")
 	flags.StringVar(&r.explain, "explain", "", "say what a `RULE` is about, and end")
 	flags.BoolVar(&r.fixSQL, "fix-sql", false, "print one script that mends what was found; nothing is applied")
-	flags.BoolVar(&r.prove, "prove", false, "act as two tenants on every table, in a transaction that is rolled back; needs a superuser")
+	flags.BoolVar(&r.prove, "prove", false, "act as two tenants on every table, in transactions that are rolled back; needs a superuser")
 	flags.Var(&tenants, "tenant", "with -prove: a `TENANT` to act as where a table does not hold rows of two; give two")
 	if code, ok := parseFlags(flags, args, stdout); !ok {
 		return r, code, false
