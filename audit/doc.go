@@ -6,5 +6,5 @@
 // subtracts what the operator has ignored with a reason, and gives a Report that
 // is written as text, JSON, SARIF or as an SQL script that mends what was found.
 // Nothing in this package changes a database, with one exception that undoes
-// itself: Prove acts as two tenants inside a transaction that is rolled back.
+// itself: Prove acts as two tenants inside transactions that are rolled back.
 package audit

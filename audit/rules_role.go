@@ -27,6 +27,7 @@ func rolePowers(c *Catalog) []Finding {
 		{c.App.Super, "SUPERUSER", "no policy and no privilege binds it"},
 		{c.App.Bypass && !c.App.Super, "BYPASSRLS", "no policy binds it"},
 		{c.App.Replication && !c.App.Super, "REPLICATION", "it may read all data as a replica does"},
+		{c.App.CreateRole && !c.App.Super && !c.tamed(), "CREATEROLE", "before PostgreSQL 16 it may join any role that is no superuser"},
 	} {
 		if !p.has {
 			continue
@@ -42,6 +43,10 @@ func rolePowers(c *Catalog) []Finding {
 	}
 	return found
 }
+
+// tamed tells whether CREATEROLE reaches only the roles that it made itself, as
+// it does since PostgreSQL 16.
+func (c *Catalog) tamed() bool { return c.Server.Version >= 160000 }
 
 // memberships finds roles that the app role is a member of and that are more
 // than it may be.
@@ -206,7 +211,7 @@ func furtherPowers(c *Catalog) []Finding {
 		})
 	}
 	const admin = "scripts of administrators that log in as this role"
-	if c.App.CreateRole {
+	if c.App.CreateRole && c.tamed() {
 		add("CREATEROLE", "it has CREATEROLE: it may make roles and change them", "ALTER ROLE "+c.App.Name+" NOCREATEROLE;", admin, "a second role for that")
 	}
 	if c.App.CreateDB {

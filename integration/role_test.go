@@ -78,3 +78,31 @@ func TestARoleThatBecomesUnsafeIsRefused(t *testing.T) {
 	pg.exec(t, "postgres", "ALTER ROLE app_user NOBYPASSRLS")
 	eventually(t, 10*time.Second, "logins work again", func() bool { return refusal(t, p.as(tenantA)) == "" })
 }
+
+// TestTheAuditOfTheRoleIsCounted changes what the rules about the role find, and
+// looks at the metrics after the start and after a reload, and at check.
+func TestTheAuditOfTheRoleIsCounted(t *testing.T) {
+	pg := startPostgres(t)
+	p := startProxy(t, pg)
+	warnings := p.metrics(t).sum("audit_findings", `level="warning"`)
+	if got := p.metrics(t); warnings < 1 || got.sum("audit_findings", `level="error"`) != 0 { // TG044: there is no seal
+		t.Errorf("after the start: %v", got)
+	}
+	pg.exec(t, "app", "ALTER ROLE app_user CREATEDB; GRANT CREATE ON SCHEMA public TO app_user")
+	p.reload(t)
+	eventually(t, 10*time.Second, "the reload counts the new findings of each database", func() bool {
+		return p.metrics(t).sum("audit_findings", `level="warning"`) > warnings+1
+	})
+	if !strings.Contains(p.log.String(), "rule=TG029") {
+		t.Error("the log does not name the rule")
+	}
+	out, err := exec.Command(proxyBinary(t), "check", "-config", p.configFile).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "TG029 warning") || !strings.Contains(string(out), "CREATEDB") {
+		t.Errorf("check: %v\n%s", err, out)
+	}
+	pg.exec(t, "app", "ALTER ROLE app_user NOCREATEDB; REVOKE CREATE ON SCHEMA public FROM app_user")
+	p.reload(t)
+	eventually(t, 10*time.Second, "the next reload counts them no more", func() bool {
+		return p.metrics(t).sum("audit_findings", `level="warning"`) == warnings
+	})
+}

@@ -19,10 +19,10 @@ type roleAudit struct {
 	err      error
 }
 
-// auditRoles runs the rules about the role and the seal in every database, all
-// at the same time. It takes server_connect_timeout twice at most.
-func (l *loaded) auditRoles(ctx context.Context) []roleAudit {
-	names := sortedKeys(l.server.Databases)
+// auditRoles runs the rules about the role and the seal in the databases of
+// these names, all at the same time. It takes server_connect_timeout twice at
+// most.
+func (l *loaded) auditRoles(ctx context.Context, names []string) []roleAudit {
 	audits := make([]roleAudit, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {
@@ -99,10 +99,11 @@ func logAudits(log *slog.Logger, audits []roleAudit) {
 	}
 }
 
-// audit runs the rules about the role and the seal for the configuration that is
-// in force now, and counts what they found in the metrics. It does not wait for
-// that; an audit of the configuration before it is broken off.
-func (s *serving) audit(l *loaded) {
+// audit runs the rules about the role and the seal in the databases of these
+// names and counts what they found in the metrics. It does not wait for that;
+// the function that it returns does. An audit that is still under way is broken
+// off.
+func (s *serving) audit(l *loaded, names []string) (wait func()) {
 	if s.endAudit != nil {
 		s.endAudit()
 	}
@@ -110,7 +111,7 @@ func (s *serving) audit(l *loaded) {
 	var running sync.WaitGroup
 	log := s.log
 	running.Go(func() {
-		audits := l.auditRoles(ctx)
+		audits := l.auditRoles(ctx, names)
 		if ctx.Err() != nil {
 			return
 		}
@@ -123,4 +124,5 @@ func (s *serving) audit(l *loaded) {
 		cancel()
 		running.Wait()
 	}
+	return running.Wait
 }

@@ -97,10 +97,20 @@ func (l *loaded) examineDatabases(ctx context.Context) []checked {
 // examineSchema adds what the audit's rules about the role and the seal find in
 // every database that answers.
 func (l *loaded) examineSchema(ctx context.Context, items []checked) {
-	for _, a := range l.auditRoles(ctx) {
+	var names []string
+	for _, i := range items {
+		if i.err == nil {
+			names = append(names, strings.TrimPrefix(i.item, "databases."))
+		}
+	}
+	for _, a := range l.auditRoles(ctx, names) {
 		for i := range items {
-			if items[i].item == a.item && items[i].err == nil {
-				items[i].warn = append(items[i].warn, a.auditLines()...)
+			if items[i].item != a.item {
+				continue
+			}
+			items[i].warn = append(items[i].warn, a.auditLines()...)
+			if a.err != nil {
+				items[i].warn = append(items[i].warn, "it could not be audited: "+a.err.Error())
 			}
 		}
 	}

@@ -22,6 +22,7 @@ type loaded struct {
 	file     *config // as written, over the defaults; files by their absolute path
 	verifier *auth.Verifier
 	server   proxy.Config
+	reached  []string // databases that answered when they were examined
 }
 
 // load reads the configuration file and checks all of it. Its error holds

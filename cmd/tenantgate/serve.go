@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -52,7 +53,7 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	l.announce(s.log)
 	s.refresh(l.verifier)
 	defer func() { s.endRefresh() }() // the last one, after reloads
-	s.audit(l)
+	s.audit(l, l.reached)()           // before anybody can look at the metrics
 	defer func() { s.endAudit() }()
 
 	over := make(chan error)
@@ -122,7 +123,7 @@ func (s *serving) reload() {
 	s.log.Info("the configuration was reloaded")
 	l.announce(s.log)
 	s.refresh(l.verifier)
-	s.audit(l)
+	s.audit(l, sortedKeys(l.server.Databases))
 }
 
 // refresh keeps the keys and revocations of verifier fresh, and no longer those
@@ -149,10 +150,14 @@ func (s *serving) tell(state string) {
 
 // refuseUnsafe examines the role of every database that can be reached and
 // returns those that row security does not bind. One that cannot be reached now
-// does not hold up the others: its role is examined at every connection.
+// does not hold up the others: its role is examined at every connection. Those
+// that answered are in l.reached then.
 func (l *loaded) refuseUnsafe() error {
 	var unsafe []error
 	for _, db := range l.examineDatabases(context.Background()) {
+		if db.err == nil {
+			l.reached = append(l.reached, strings.TrimPrefix(db.item, "databases."))
+		}
 		switch {
 		case errors.Is(db.err, session.ErrUnsafeRole):
 			unsafe = append(unsafe, db.err)
