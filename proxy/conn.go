@@ -96,7 +96,7 @@ var errNotASocket = errors.New("connection has no file descriptor")
 
 // takeOver moves conn, a handoverConn or a TLS connection over one, out of the
 // runtime's hands: it returns a non-blocking file descriptor that the caller
-// owns, and the two layers above it, tlsConn being nil for plain text.
+// owns, and the two layers above it, both nil for plain text.
 func takeOver(conn net.Conn) (fd int, tlsConn *tls.Conn, raw *handoverConn, err error) {
 	under := conn
 	if t, ok := conn.(*tls.Conn); ok {
@@ -123,6 +123,10 @@ func takeOver(conn net.Conn) (fd int, tlsConn *tls.Conn, raw *handoverConn, err 
 	}
 	_ = raw.Conn.Close() // the duplicate keeps the socket open, and the flag O_NONBLOCK is the socket's
 	raw.taken.Store(true)
+	if tlsConn == nil {
+		return fd, nil, nil, nil
+	}
+	raw.Conn = nil // none of its methods is called from here on: it need not take memory
 	return fd, tlsConn, raw, nil
 }
 

@@ -151,6 +151,7 @@ func (d *database) dial(slot *session.Server) {
 		d.dialFailed(slot, err)
 		return
 	}
+	be.Conn = nil // the loop has what matters of it
 	d.metrics.connect(resultOK)
 	b.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: b}
 	l := d.server.nextLoop()

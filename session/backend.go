@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -39,10 +38,33 @@ type Backend struct {
 	Created time.Time
 	Tenant  string // whose context it last carried; a hint for affinity, never a permission
 
-	escapes  bool         // standard_conforming_strings is off
-	seal     *backendSeal // nil: the context is entered unsealed
-	whole    bool         // the database was sealed whole when the connection was opened
-	hijacked *pgconn.HijackedConn
+	escapes bool         // standard_conforming_strings is off
+	seal    *backendSeal // nil: the context is entered unsealed
+	whole   bool         // the database was sealed whole when the connection was opened
+	cancel  cancelRoute
+}
+
+// cancelRoute is how a cancel reaches the server process of a backend.
+type cancelRoute struct {
+	network, address string
+	dial             pgconn.DialFunc
+	tls              *tls.Config // nil: the backend is not encrypted
+	direct           bool        // TLS begins without being asked for
+	key              []byte
+}
+
+// routeOf takes out of a connection what a cancel needs, so that the rest of what
+// it was opened with is not kept as long as it lives.
+func routeOf(hc *pgconn.HijackedConn) cancelRoute {
+	cfg, addr := hc.Config, hc.Conn.RemoteAddr()
+	r := cancelRoute{
+		network: addr.Network(), address: addr.String(), dial: cfg.DialFunc,
+		tls: hc.TLSConfig, direct: cfg.SSLNegotiation == "direct", key: hc.SecretKey,
+	}
+	if r.network == "unix" { // the peer's name is relative to its own directory
+		r.network, r.address = pgconn.NetworkAddress(cfg.Host, cfg.Port)
+	}
+	return r
 }
 
 // ErrUnsafeRole is wrapped by Dial when row security does not bind the role
@@ -145,15 +167,14 @@ func adopt(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *Conte
 		_ = hc.Conn.Close() // it is refused for more than what Close could say
 		return nil, fmt.Errorf("the server sent %d bytes that nobody asked for", n)
 	}
-	hc.Frontend = nil // frees its buffers; Cancel makes its own
 	if unsafeEncoding(hc.ParameterStatuses["client_encoding"]) {
 		_ = hc.Conn.Close()
 		return nil, fmt.Errorf("the default of client_encoding on this server: %w", ErrUnsafeEncoding)
 	}
 	return &Backend{
-		Conn: hc.Conn, PID: hc.PID, Params: maps.Clone(hc.ParameterStatuses),
-		Created: time.Now(), escapes: hc.ParameterStatuses["standard_conforming_strings"] == "off", hijacked: hc,
-		seal: seal, whole: state.Whole(),
+		Conn: hc.Conn, PID: hc.PID, Params: hc.ParameterStatuses,
+		Created: time.Now(), escapes: hc.ParameterStatuses["standard_conforming_strings"] == "off",
+		seal: seal, whole: state.Whole(), cancel: routeOf(hc),
 	}, nil
 }
 
@@ -175,7 +196,7 @@ func (b *Backend) Cancel(ctx context.Context) (doubtful bool, err error) {
 			return false, err
 		}
 	}
-	if _, err := conn.Write(wire.AppendCancelRequest(nil, b.PID, b.hijacked.SecretKey)); err != nil {
+	if _, err := conn.Write(wire.AppendCancelRequest(nil, b.PID, b.cancel.key)); err != nil {
 		return true, err
 	}
 	// The server answers nothing and closes; over TLS it does so without a close_notify.
@@ -192,23 +213,18 @@ func (b *Backend) Cancel(ctx context.Context) (doubtful bool, err error) {
 // dialCancel connects to the server process's own host, encrypted as b is: the
 // cancel key must not be readable on the way.
 func (b *Backend) dialCancel(ctx context.Context) (net.Conn, error) {
-	cfg := b.hijacked.Config
-	addr := b.hijacked.Conn.RemoteAddr()
-	network, address := addr.Network(), addr.String()
-	if network == "unix" { // the peer's name is relative to its own directory
-		network, address = pgconn.NetworkAddress(cfg.Host, cfg.Port)
-	}
-	conn, err := cfg.DialFunc(ctx, network, address)
-	if err != nil || b.hijacked.TLSConfig == nil {
+	r := &b.cancel
+	conn, err := r.dial(ctx, r.network, r.address)
+	if err != nil || r.tls == nil {
 		return conn, err
 	}
-	if cfg.SSLNegotiation != "direct" {
+	if !r.direct {
 		if err := requestTLS(ctx, conn); err != nil {
 			_ = conn.Close()
 			return nil, err
 		}
 	}
-	encrypted := tls.Client(conn, b.hijacked.TLSConfig)
+	encrypted := tls.Client(conn, r.tls)
 	if err := encrypted.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
