@@ -361,6 +361,7 @@ func (s *Server) janitor(ctx context.Context) {
 	tick := time.NewTicker(janitorPause)
 	defer tick.Stop()
 	var revocations uint64
+	var clients turnover
 	for turn := 0; ; turn++ {
 		select {
 		case <-ctx.Done():
@@ -381,6 +382,7 @@ func (s *Server) janitor(ctx context.Context) {
 		}
 		if turn%5 == 0 {
 			s.tls.refresh()
+			clients.tidy(s.turnover())
 		}
 	}
 }
