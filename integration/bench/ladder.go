@@ -14,7 +14,7 @@ const ladderActive = 8
 
 // settle is how long a crowd is left alone before the memory is read, so that
 // what the logins took for a moment can be given back.
-const settle = 2 * time.Second
+const settle = 3 * time.Second
 
 // rung is what was measured with a number of idle clients.
 type rung struct {
