@@ -10,7 +10,7 @@ type token struct {
 	text   string // as it stands
 	word   string // identifiers and keywords: folded and without quotes; else empty
 	quoted bool   // an identifier in double quotes
-	mate   int    // brackets: the index of the other one
+	mate   int    // brackets: the index of the other one; its own for everything else
 }
 
 // expr is an expression or a part of one, as the server prints it: without
@@ -35,6 +35,7 @@ func parseExpr(text string) expr {
 		n := tokenLength(text[i:])
 		t := makeToken(text[i : i+n])
 		at := len(e.tokens)
+		t.mate = at
 		switch t.text {
 		case "(", "[":
 			open = append(open, at)
@@ -44,10 +45,13 @@ func parseExpr(text string) expr {
 			}
 		}
 		e.tokens, e.starts = append(e.tokens, t), append(e.starts, i)
-		if t.text == ")" || t.text == "]" {
+		if (t.text == ")" || t.text == "]") && t.mate != at {
 			e.tokens[t.mate].mate = at
 		}
 		i += n
+	}
+	for _, at := range open { // the server closes its brackets; whatever this is ends with it
+		e.tokens[at].mate = len(e.tokens) - 1
 	}
 	e.starts = append(e.starts, len(text))
 	e.hi = len(e.tokens)
@@ -129,7 +133,7 @@ func (e expr) at(i int) token {
 
 // slice returns a part of the expression.
 func (e expr) slice(lo, hi int) expr {
-	e.lo, e.hi = lo, hi
+	e.lo, e.hi = min(lo, len(e.tokens)), min(hi, len(e.tokens))
 	return e
 }
 
@@ -236,7 +240,7 @@ func (e expr) asksSession() bool {
 // isCall tells whether a call of a function outside of pg_catalog begins with
 // this token: the server qualifies its name.
 func (e expr) isCall(i int) bool {
-	return e.at(i).word != "" && e.at(i+1).text == "." && e.at(i+2).word != "" && e.at(i+3).text == "("
+	return e.at(i).word != "" && e.at(i+1).text == "." && e.at(i+2).word != "" && e.at(i+3).text == "(" && e.at(e.at(i+3).mate).text == ")"
 }
 
 // calls tells whether the part calls a function outside of pg_catalog.

@@ -70,7 +70,7 @@ type reading struct {
 func (e expr) readings() []reading {
 	var all []reading
 	for i := e.lo; i < e.hi; i++ {
-		if t := e.at(i); t.word != "current_setting" || t.quoted || e.at(i+1).text != "(" {
+		if t := e.at(i); t.word != "current_setting" || t.quoted || e.at(i+1).text != "(" || e.at(e.at(i+1).mate).text != ")" {
 			continue
 		}
 		end := e.at(i + 1).mate
@@ -80,6 +80,7 @@ func (e expr) readings() []reading {
 		}
 		r.missingOK = e.at(end-1).word == "true" && e.at(end-2).text == ","
 		e.widen(&r)
+		r.hi = min(r.hi, len(e.tokens))
 		all = append(all, r)
 	}
 	return all

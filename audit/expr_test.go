@@ -97,7 +97,7 @@ func TestTheAlternativesOfAConditionAreFound(t *testing.T) {
 }
 
 func FuzzExpressions(f *testing.F) {
-	for _, seed := range []string{rawTenant, steadyTenant, "(a OR (b", ") OR (", `"x""y" = E'\'' OR [`, "current_setting(", "auth.f((", "x::"} {
+	for _, seed := range []string{rawTenant, steadyTenant, "(a OR (b", ") OR (", `"x""y" = E'\'' OR [`, "current_setting(", "auth.f((", "x::", "!C.rrent_setting(", "a.b)(", " Current_setting()::"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -202,8 +202,7 @@ func (c *Catalog) ownRole(l loose) Fix {
 	r, p := l.on, l.policy
 	plain := makeName(c.App.Rolname, "admin")
 	admin, name := quoteIdent(plain), quoteIdent(p.Name)
-	script := fmt.Sprintf("DO $once$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = %s) THEN\n    CREATE ROLE %s NOLOGIN;\n  END IF;\nEND $once$;\n",
-		quoteLiteral(plain), admin)
+	script := makeRole(plain) + "\n"
 	script += fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;\nGRANT %s ON %s TO %s;\n",
 		quoteIdent(r.Schema), admin, strings.Join(c.grantable(r), ", "), r.Name, admin)
 	kept, moved := p.divide(l.column)

@@ -141,8 +141,8 @@ func publications(c *Catalog) []Finding {
 			Kind: "publication", Object: p.Publication, Part: r.Name,
 			Evidence: "it sends the rows of every tenant of " + r.Name + " to its subscribers",
 			Fix: Fix{
-				stage: stageGrant, SQL: "DO $once$ BEGIN\n  ALTER PUBLICATION " + p.Publication + " DROP TABLE " + r.Name +
-					";\nEXCEPTION WHEN undefined_object THEN NULL; -- not in it any more\nEND $once$;",
+				stage: stageGrant, SQL: doBlock("ALTER PUBLICATION " + p.Publication + " DROP TABLE " + r.Name +
+					";\nEXCEPTION WHEN undefined_object THEN NULL; -- not in it any more"),
 				Breaks: "subscribers that need the table; leave it when they are trusted as this server is",
 				Back:   "ALTER PUBLICATION " + p.Publication + " ADD TABLE " + r.Name + " WHERE (…);",
 			},

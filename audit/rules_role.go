@@ -149,9 +149,7 @@ func ownership(c *Catalog) []Finding {
 func (c *Catalog) disown(tables []*relation) Fix {
 	plain := makeName(c.App.Rolname, "owner")
 	owner := quoteIdent(plain)
-	var lines []string
-	lines = append(lines, fmt.Sprintf("DO $once$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = %s) THEN\n    CREATE ROLE %s NOLOGIN;\n  END IF;\nEND $once$;",
-		quoteLiteral(plain), owner))
+	lines := []string{makeRole(plain)}
 	var schemas []string
 	for _, r := range tables {
 		if !slices.Contains(schemas, r.Schema) {

@@ -12,7 +12,8 @@ import (
 // what it may break and how to give that back. Running it twice does no harm.
 func (r *Report) WriteScript(w io.Writer) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, scriptHead, comment(r.Server.Database), comment(r.AppRole), quoteLiteral(r.Server.Database), r.Summary())
+	fmt.Fprintf(&out, scriptHead, comment(r.Server.Database), comment(r.AppRole), r.Summary(),
+		doBlock("IF current_database() <> "+quoteLiteral(r.Server.Database)+" THEN\n    RAISE EXCEPTION 'this script was made for another database';\n  END IF;"))
 	var at stage = -1
 	for _, f := range r.fixes() {
 		if f.Fix.stage != at {
@@ -48,10 +49,8 @@ const scriptHead = `-- What tenantgate audit found in the database %s for the ro
 BEGIN;
 SET LOCAL search_path = pg_catalog;
 SET LOCAL lock_timeout = '10s'; -- rather fail than make the application wait
-DO $check$ BEGIN
-  IF current_database() <> %s THEN RAISE EXCEPTION 'this script was made for another database'; END IF;
-END $check$;
 -- %s
+%s
 `
 
 // scripted is a fix of the script with all that it closes.
@@ -98,7 +97,7 @@ const commentWidth = 110
 
 // wrapComment cuts a comment into lines, the further ones indented.
 func wrapComment(head, text string) []string {
-	lines := []string{head + ":"}
+	lines := []string{comment(head) + ":"}
 	for word := range strings.FieldsSeq(comment(text)) {
 		last := &lines[len(lines)-1]
 		if len(*last)+1+len(word) > commentWidth {

@@ -32,10 +32,27 @@ func secure(r *relation) string {
 	return "ALTER TABLE " + r.Name + " ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
 }
 
+// doBlock makes a DO block of statements, which stay as they are: a name may hold
+// a line break. No name in them can end it.
+func doBlock(body string) string {
+	tag := "$once$"
+	for strings.Contains(body, tag) {
+		tag = tag[:len(tag)-1] + "_$"
+	}
+	return "DO " + tag + " BEGIN\n  " + body + "\nEND " + tag + ";"
+}
+
 // once makes a script do nothing where the constraint is there already.
 func once(r *relation, constraint, script string) string {
-	return fmt.Sprintf("DO $once$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = %s::regclass AND conname = %s) THEN\n    %s\n  END IF;\nEND $once$;",
-		quoteLiteral(r.Name), quoteLiteral(constraint), strings.ReplaceAll(script, "\n", "\n    "))
+	return doBlock(fmt.Sprintf("IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = %s::regclass AND conname = %s) THEN\n    %s\n  END IF;",
+		quoteLiteral(r.Name), quoteLiteral(constraint), script))
+}
+
+// makeRole is the script that makes a role which nobody logs in as, unless it is
+// there.
+func makeRole(name string) string {
+	return doBlock(fmt.Sprintf("IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = %s) THEN\n    CREATE ROLE %s NOLOGIN;\n  END IF;",
+		quoteLiteral(name), quoteIdent(name)))
 }
 
 // maxName is the longest name that PostgreSQL keeps whole, in bytes.

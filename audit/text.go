@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // Style says how a text report looks.
@@ -59,11 +60,11 @@ func (t *textWriter) group(findings []Finding) {
 	t.line("  ", "%s", t.paint(ansiDim, rule.Why))
 	for i := range findings {
 		f := &findings[i]
-		t.line("  - ", "%s %s: %s", f.Kind, t.paint(ansiBold, f.Name()), f.Evidence)
+		t.line("  - ", "%s %s: %s", f.Kind, t.paint(ansiBold, printable(f.Name())), printable(f.Evidence))
 		other := t.shown[f.Fix.SQL]
 		switch {
 		case f.Fix.SQL == "":
-			t.line("    ", "by hand: %s", f.Fix.Manual)
+			t.line("    ", "by hand: %s", printable(f.Fix.Manual))
 		case other != "":
 			t.line("    ", "mended by the SQL of %s", other)
 		case i < maxScripts:
@@ -88,7 +89,7 @@ const maxStatement = 4
 func (t *textWriter) sql(script string) {
 	lines := strings.Split(script, "\n")
 	for _, line := range lines[:min(len(lines), maxStatement)] {
-		t.out.WriteString("      " + t.paint(ansiDim, line) + "\n")
+		t.out.WriteString("      " + t.paint(ansiDim, printable(line)) + "\n")
 	}
 	if more := len(lines) - maxStatement; more > 0 {
 		t.out.WriteString("      " + t.paint(ansiDim, fmt.Sprintf("-- and %s: see -fix-sql", plural(more, "line"))) + "\n")
@@ -116,7 +117,7 @@ func (t *textWriter) proof(proofs []Proof) {
 				}
 			}
 			color := map[string]string{leaked: levelColor[LevelError], unproved: levelColor[LevelWarning], proved: ansiDim}[result]
-			t.line("  - ", "%s %s: %s", t.paint(color, result), p.Table, strings.Join(p.Detail, "; "))
+			t.line("  - ", "%s %s: %s", t.paint(color, result), printable(p.Table), printable(strings.Join(p.Detail, "; ")))
 		}
 	}
 	t.line("", "%d of %s isolated: neither tenant sees, changes, deletes, inserts for or moves rows to the other", isolated, plural(len(proofs), "table"))
@@ -126,7 +127,7 @@ func (t *textWriter) proof(proofs []Proof) {
 func (t *textWriter) rest(r *Report) {
 	t.out.WriteByte('\n')
 	for _, i := range r.Ignored {
-		t.line("", "ignored: %s %s%s", i.Finding.Rule.ID, i.Finding.Name(), because(i.By.Reason))
+		t.line("", "ignored: %s %s%s", i.Finding.Rule.ID, printable(i.Finding.Name()), because(i.By.Reason))
 	}
 	for _, s := range r.Stale {
 		t.line("", "stale: %s (%s) fits no finding any more", s, s.Source)
@@ -138,6 +139,17 @@ func (t *textWriter) rest(r *Report) {
 		t.line("", "note: %s", n)
 	}
 	t.line("", "%s", t.paint(ansiBold, r.Summary()))
+}
+
+// printable takes the control characters out of what the database holds: names
+// must not steer the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // because words a reason.
