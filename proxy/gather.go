@@ -54,7 +54,7 @@ func (s *socket) gather(on bool) {
 // they hold is reported in the next turn.
 func (l *loop) stopGathering() {
 	l.bulk = slices.DeleteFunc(l.bulk, func(s *socket) bool {
-		if !s.closed && s.loop == l && l.now-s.readAt < gatherPause {
+		if !s.closed && l.now-s.readAt < gatherPause {
 			return false
 		}
 		if !s.closed {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -198,7 +199,10 @@ func (l *loop) attach(s *socket, events uint32) error {
 func (l *loop) detach(s *socket) {
 	_ = l.poll.remove(s.fd)
 	l.sockets[s.fd] = nil
-	s.gather(false)
+	if s.gathers {
+		s.gather(false)
+		l.bulk = slices.DeleteFunc(l.bulk, func(b *socket) bool { return b == s }) // another loop may own it before this turn ends
+	}
 	s.loop = nil
 }
 

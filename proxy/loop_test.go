@@ -434,7 +434,14 @@ func TestADetachedSocketIsLeftAlone(t *testing.T) {
 	p, peer := r.plain()
 	r.do(func() {
 		p.s.reading(true)
+		p.s.received(gatherAfter) // one that gathers, too, which the other loop must not wait for
+		if !p.s.gathers {
+			t.Error("it does not gather")
+		}
 		r.detach(p.s)
+		if p.s.gathers || len(r.bulk) != 0 {
+			t.Errorf("it gathers on: %v, known to the loop: %d", p.s.gathers, len(r.bulk))
+		}
 	})
 	if _, err := peer.Write([]byte("for another loop")); err != nil {
 		t.Fatal(err)
