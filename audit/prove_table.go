@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -91,7 +92,11 @@ func (t *trial) prepare(given [2]string) ([2]string, error) {
 		return tenants, fmt.Errorf("look for rows of two tenants: %w", err)
 	}
 	tenants = [2]string{rows[0][0], rows[0][1]}
-	t.blanket = len(rows[0][2]) < len(fmt.Sprint(blanketRows))
+	count, err := strconv.Atoi(rows[0][2])
+	if err != nil {
+		return tenants, fmt.Errorf("look for rows of two tenants: %w", err)
+	}
+	t.blanket = count <= blanketRows
 	if tenants[0] == tenants[1] {
 		if tenants, err = t.makeRows(tenants[0], given); err != nil {
 			return tenants, err

@@ -25,19 +25,26 @@ func TestTheProofFindsEveryLeak(t *testing.T) {
 		"by_nobody": "CREATE POLICY a ON t USING (tenant_id = coalesce(nullif(current_setting('app.current_tenant_id', true), '')::uuid, tenant_id))",
 		"blind":     "CREATE POLICY a ON t FOR INSERT WITH CHECK (" + mine + ")",
 		"sound":     "CREATE POLICY a ON t USING (" + mine + ")",
+		"busy":      "CREATE POLICY a ON t USING (" + mine + ")",
+		"many":      "CREATE POLICY a ON t USING (" + mine + "); CREATE POLICY b ON t FOR DELETE USING (true)",
 	} {
 		p.run("SELECT pg_temp.make('" + table + "', '" + strings.ReplaceAll(policies, "'", "''") + "')")
 	}
 	p.run("CREATE TABLE empty (id uuid PRIMARY KEY, tenant_id uuid NOT NULL, kind text NOT NULL, at date NOT NULL, many int[] NOT NULL);" +
 		"SELECT pg_temp.isolate('empty');" +
 		"CREATE TABLE picky (tenant_id uuid NOT NULL, kind text NOT NULL CHECK (kind = 'just this')); SELECT pg_temp.isolate('picky')")
+	p.run("INSERT INTO many (tenant_id, note) SELECT '{A}', 'a' FROM generate_series(1, 12000)")
+	other := p.connect("postgres", superPassword)
+	query(t, other, "BEGIN; SELECT FROM busy FOR UPDATE")
 	report := p.audit("-prove")
+	query(t, other, "ROLLBACK")
 	want := map[string]string{
 		"sees": "sees rows of another", "changes": "can change rows of another that it does not see", "deletes": "can delete rows of another that it does not see",
 		"inserts": "can insert rows for another", "moves": "can move rows to another", "by_nobody": "without a context", "blind": "own rows", "sound": "",
 		"empty": "", "picky": "none could be made", "projects": "",
+		"busy": "lock timeout", "many": "can delete rows of another that it does not see",
 	}
-	results := map[string]string{"blind": "not shown", "picky": "not shown", "sound": "isolated", "empty": "isolated", "projects": "isolated"}
+	results := map[string]string{"blind": "not shown", "picky": "not shown", "busy": "not shown", "sound": "isolated", "empty": "isolated", "projects": "isolated"}
 	seen := 0
 	for _, proof := range report.Proof {
 		name := strings.TrimPrefix(proof.Table, "public.")
