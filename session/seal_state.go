@@ -38,11 +38,11 @@ func (s *SealState) Open() []string {
 	return open
 }
 
-// Whole says that no setting that can be forged decides about any row: the key
-// works, every table with row security is restricted by what is sealed, and
-// nobody can get at the seal itself.
+// Whole says that no setting that can be forged decides whose rows a client gets:
+// the key works, there are tables with row security, all of them are restricted
+// by what is sealed, and nobody can get at the seal itself.
 func (s *SealState) Whole() bool {
-	return s.Version != 0 && s.Key != "" && len(s.Open()) == 0 && len(s.Excess) == 0
+	return s.Version != 0 && s.Key != "" && len(s.Tables) > 0 && len(s.Open()) == 0 && len(s.Excess) == 0
 }
 
 // readSeal looks at the seal of the database behind conn. With a key in cfg it

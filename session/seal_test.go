@@ -201,8 +201,9 @@ func TestTheGuardOfADatabaseThatIsSealedWholeIsItsOwn(t *testing.T) {
 		{},
 		{Version: 1},
 		{Key: "k1"},
-		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "open"}}},
-		{Version: 1, Key: "k1", Excess: []string{"x"}},
+		{Version: 1, Key: "k1"},
+		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "sealed"}, {"u", "open"}}},
+		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "sealed"}}, Excess: []string{"x"}},
 	} {
 		if s.Whole() {
 			t.Errorf("%+v counts as sealed whole", s)

@@ -134,6 +134,9 @@ func warnSeal(s *session.SealState) (warn []string) {
 	case s.Key == "":
 		return []string{"the database is sealed and context.seal names no key: its sealed tables show no rows"}
 	}
+	if len(s.Tables) == 0 {
+		warn = append(warn, "the database is sealed and no table has row security: the seal protects nothing")
+	}
 	if open := s.Open(); len(open) > 0 {
 		warn = append(warn, "not sealed, so that a client with SQL access can forge its tenant there: "+strings.Join(open, ", ")+
 			"; see tenantgate seal status")

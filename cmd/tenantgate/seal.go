@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/tenantgate/tenantgate/session"
@@ -27,7 +28,7 @@ func runSeal(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	out, code := stderr, exitUsage
-	if len(args) > 0 && strings.Contains("-h -help --help help", args[0]) {
+	if len(args) > 0 && slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
 		out, code = stdout, exitOK
 	}
 	fmt.Fprint(out, "usage: tenantgate seal COMMAND [flags]\n\n")
@@ -211,6 +212,8 @@ func (c *checked) printSeal(w io.Writer) {
 		fmt.Fprintf(w, "%s: not sealed; run tenantgate seal sql\n", c.item)
 	case s.Key == "":
 		fmt.Fprintf(w, "%s: sealed, and context.seal names no key\n", c.item)
+	case len(s.Tables) == 0:
+		fmt.Fprintf(w, "%s: sealed, and no table has row security\n", c.item)
 	case s.Whole():
 		fmt.Fprintf(w, "%s: sealed\n", c.item)
 	default:
