@@ -2,7 +2,8 @@
 # Installs what the tests need and this machine lacks, and nothing else: Debian
 # packages (as root or through sudo) and the Node packages of the lock files.
 # With the argument `server` it is the PostgreSQL server alone, for the demo; with
-# `servers` it is PostgreSQL 16, 17 and 18, into .cache/servers of the repository.
+# `servers` PostgreSQL 16, 17 and 18 as well, into .cache/servers of the repository,
+# and with `clients` the object mappers.
 # Where everything is there already it needs neither network nor privileges.
 set -euo pipefail
 cd "$(dirname "$0")"
