@@ -135,8 +135,13 @@ func (p *proxy) writeConfig(t testing.TB) {
 // launch runs the process without waiting for anything.
 func (p *proxy) launch(t testing.TB) {
 	t.Helper()
+	p.launchAs(t, exec.Command(proxyBinary(t), "serve", "-config", p.configFile))
+}
+
+// launchAs is launch with another command line.
+func (p *proxy) launchAs(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
 	p.log = &logBuffer{}
-	cmd := exec.Command(proxyBinary(t), "serve", "-config", p.configFile)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, p.log, p.log
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
 	if err := spawned.run(cmd, syscall.SIGKILL); err != nil {
@@ -155,6 +160,12 @@ func (p *proxy) launch(t testing.TB) {
 func (p *proxy) start(t testing.TB) {
 	t.Helper()
 	p.launch(t)
+	p.awaitReady(t)
+}
+
+// awaitReady waits until the launched process says that it is ready.
+func (p *proxy) awaitReady(t testing.TB) {
+	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-p.exited:
