@@ -268,3 +268,41 @@ func TestHostileBytesEndTheirOwnConnectionOnly(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatTheProxyPreparesIsNobodyElses binds other values to the statement that
+// entered the context: at the beginning, and behind a reset.
+func TestWhatTheProxyPreparesIsNobodyElses(t *testing.T) {
+	p := startProxy(t, sharedPostgres(t))
+	for _, ep := range p.everyMode(tenantA) {
+		w := ep.login(t)
+		for _, first := range []string{"", "RESET ALL", "DISCARD ALL"} {
+			if first != "" {
+				w.do(simple(first))
+			}
+			for _, name := range []string{"", "tenantgate_enter"} {
+				w.send(bind("", name), execute("", 0), syncMessage)
+				if _, code := lastError(w.until('Z', 1)); code != "26000" {
+					t.Errorf("%s, %q, statement %q: %q", ep.name, first, name, code)
+				}
+				w.send(execute(name, 0), syncMessage)
+				if _, code := lastError(w.until('Z', 1)); code != "34000" {
+					t.Errorf("%s, %q, portal %q: %q", ep.name, first, name, code)
+				}
+			}
+		}
+	}
+}
+
+// TestWhatEnteringSaysIsNotTheClients makes PostgreSQL talk about every statement:
+// a notice about the proxy's own would show what it was sent with.
+func TestWhatEnteringSaysIsNotTheClients(t *testing.T) {
+	p := startProxy(t, sharedPostgres(t))
+	for _, ep := range p.everyMode(tenantA) {
+		w := ep.login(t)
+		w.do(simple("SET client_min_messages = debug1; SET debug_print_plan = on; SET log_parameter_max_length_on_error = -1"))
+		w.send(simple("RESET app.current_tenant_id"), simple("SELECT 1"))
+		if text := show(w.until('Z', 2)); strings.Contains(text, "tenantgate_enter") || !strings.Contains(text, "N[") {
+			t.Errorf("%s: %s", ep.name, text)
+		}
+	}
+}

@@ -1,8 +1,9 @@
 package proxy
 
 import (
-	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 
 	"github.com/tenantgate/tenantgate/session"
 	"github.com/tenantgate/tenantgate/wire"
@@ -109,7 +110,7 @@ func (r *refusal) message() []byte {
 	}
 	code, text := a.code, a.text
 	if r.about != "" {
-		text = fmt.Sprintf(text, r.about)
+		text = strings.Replace(text, "%q", strconv.Quote(r.about), 1) // not every text names it
 	}
 	if r.code != "" {
 		code = r.code

@@ -81,7 +81,7 @@ const (
 const enterName = "tenantgate_enter"
 
 // appendEnter appends the messages that enter the context: Parse, Bind and
-// Execute (and a Close of both, when named) with every name and value as a parameter. Values travel as bytea in
+// Execute, and a Close of the statement (and of the portal, when named) with every name and value as a parameter. Values travel as bytea in
 // UTF-8, so that neither the client's encoding nor its
 // standard_conforming_strings can change them, and come back as bytea to be
 // compared. With seed the random generator gets a fresh start too, because
@@ -136,6 +136,8 @@ func (e *Entry) appendEnter(dst []byte, name string, settings []wire.Param, seed
 	}
 	if name != "" && err == nil {
 		dst, err = appendForget(dst, name)
+	} else if err == nil {
+		dst, err = wire.AppendClose(dst, 'S', name) // a client could bind other values to it
 	}
 	return dst, err
 }

@@ -124,8 +124,8 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 	l.owed.sent('P', injected)
 	l.owed.sent('B', injected)
 	l.owed.sent('E', injected)
+	l.owed.sent('C', injected)
 	if name != "" {
-		l.owed.sent('C', injected)
 		l.owed.sent('C', injected)
 	}
 	if sync {

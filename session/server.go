@@ -146,7 +146,7 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 			l.Stats.Transactions++
 		}
 	}
-	passes = l.began && instead == nil
+	passes = l.began && instead == nil && !(m.Type == 'N' && l.owed.front().is(injected)) // what entering gives rise to is not the client's to read
 	l.farewell = l.farewell || passes && failure.fatal
 	return passes, instead, err
 }
