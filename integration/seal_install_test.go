@@ -125,6 +125,15 @@ func TestHiddenSQLIsLetThroughOnlyWhereTheDatabaseIsSealedWhole(t *testing.T) {
 	if _, err := tryQuery(p.as(tenantA).pgconn(t), "SET app.is_admin = 'true'"); err == nil {
 		t.Error("a reserved setting can be named")
 	}
+	pg.exec(t, database, "CREATE POLICY region ON users USING (current_setting('app.region', true) = 'here')")
+	if got := p.says("check"); !strings.Contains(got, "app.region, which tenantgate does not set: every client can set it to what it likes, though within its tenant only;") {
+		t.Errorf("check: %s", got)
+	}
+	c := p.as(tenantA).pgconn(t)
+	query(t, c, "SET app.region = 'here'")
+	if got := one(t, c, "SELECT count(DISTINCT tenant_id) FROM users"); got != "1" {
+		t.Errorf("a setting that the proxy does not know shows %s tenants", got)
+	}
 }
 
 // TestKeysRotateWithoutInterruption brings a second key into the database, then

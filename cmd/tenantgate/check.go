@@ -117,13 +117,18 @@ func (l *loaded) examineSchema(ctx context.Context, items []checked) {
 }
 
 // warnForgeable words what it means that policies decide by settings which the
-// context does not enter. In a database that is sealed whole they forge nothing.
+// context does not enter. In a database that is sealed whole they reach no other
+// tenant.
 func warnForgeable(found *session.Findings) []string {
-	if len(found.Forgeable) == 0 || found.Seal.Whole() {
+	if len(found.Forgeable) == 0 {
 		return nil
 	}
-	return []string{"policies read " + strings.Join(found.Forgeable, ", ") + ", which tenantgate does not set: every client can set it to what it likes; " +
-		"list it in context.settings"}
+	reach := ""
+	if found.Seal.Whole() {
+		reach = ", though within its tenant only"
+	}
+	return []string{"policies read " + strings.Join(found.Forgeable, ", ") + ", which tenantgate does not set: every client can set it to what it likes" +
+		reach + "; list it in context.settings"}
 }
 
 // warnSeal words what keeps a database from being sealed whole.

@@ -168,7 +168,7 @@ func (l *loaded) refuseUnsafe() error {
 				"tables", len(db.seal.Tables), "not_sealed", len(db.seal.Open()))
 		}
 		for _, w := range db.warn {
-			l.server.Log.Warn("the tenants of this database are not isolated by what cannot be forged", "key", db.item, "detail", w)
+			l.server.Log.Warn("a database needs attention", "key", db.item, "detail", w)
 		}
 	}
 	return errors.Join(unsafe...)
