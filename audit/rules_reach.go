@@ -112,6 +112,9 @@ func ownCode(c *Catalog) []Finding {
 	if len(ways) == 0 {
 		return nil
 	}
+	if c.seal.installed {
+		lines = append(lines, "GRANT USAGE ON LANGUAGE plpgsql, sql TO "+sealOwner+";")
+	}
 	if c.Server.TempVia != "" && !slices.Contains(c.App.member, c.Server.Owner) {
 		ways = append(ways, "temporary objects")
 		lines = append(lines, "REVOKE TEMPORARY ON DATABASE "+quoteIdent(c.Server.Database)+" FROM "+c.Server.TempVia+";")

@@ -173,6 +173,49 @@ func TestKeysRotateWithoutInterruption(t *testing.T) {
 	if got := p.says("seal", "status"); !strings.Contains(got, "keys      k2 (configured)\n") {
 		t.Errorf("status: %s", got)
 	}
+	if out, _ := runPsql(pg.superDSN(database), "SELECT tenantgate.drop_key('k2')"); !strings.Contains(out, "k2 is the last key") || pg.count(t, database, "SELECT count(*) FROM tenantgate.keys()") != 1 {
+		t.Errorf("the last key: %s", out)
+	}
+}
+
+// TestAHardenedDatabaseIsSealed takes both languages from everybody, as the audit
+// and SECURITY.md propose, then seals, rotates, hardens once more and takes the
+// seal away, twice.
+func TestAHardenedDatabaseIsSealed(t *testing.T) {
+	pg := startPostgres(t)
+	database := newSealable(t, pg)
+	pg.exec(t, database, "REVOKE USAGE ON LANGUAGE sql, plpgsql FROM PUBLIC; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+	p := sealedProxy(t, pg, database)
+	sealWith("k2")(p)
+	p.writeConfig(t)
+	p.seal(t, database)
+	if got := pg.exec(t, database, "SELECT string_agg(kid, ' ' ORDER BY kid) FROM tenantgate.key")[0][0]; got != "k1 k2" {
+		t.Errorf("the keys are %s", got)
+	}
+	// Hardened only when it was sealed already: the audit's own SQL leaves the seal its languages.
+	pg.exec(t, database, "SELECT tenantgate.unprotect('words'); REVOKE ALL ON LANGUAGE sql, plpgsql FROM tenantgate_owner; GRANT USAGE ON LANGUAGE sql, plpgsql TO PUBLIC")
+	for _, f := range auditJSON(t, pg.superDSN(database), "-app-role", "app_role").of("TG040") {
+		pg.exec(t, database, f.SQL)
+	}
+	if n := pg.count(t, database, "SELECT count(*) FROM pg_language WHERE has_language_privilege('tenantgate_owner', oid, 'USAGE') AND NOT has_language_privilege('app_role', oid, 'USAGE') AND lanname IN ('sql', 'plpgsql')"); n != 2 {
+		t.Errorf("the seal's owner and nobody else may use %d languages", n)
+	}
+	p.seal(t, database)
+	// Who may not grant it is told who may.
+	pg.exec(t, database, fmt.Sprintf(`REVOKE ALL ON LANGUAGE sql FROM tenantgate_owner; GRANT USAGE ON LANGUAGE sql, plpgsql TO app_owner;
+		CREATE ROLE dba LOGIN PASSWORD '%s' CREATEROLE; GRANT app_owner, tenantgate_owner TO dba; GRANT CREATE ON DATABASE %s TO dba`, superPassword, database))
+	dba := strings.Replace(pg.superDSN(database), "user=postgres", "user=dba", 1)
+	if out, err := runPsql(dba, p.tenantgate(t, "seal", "sql", "-config", p.configFile)); err == nil || !strings.Contains(out, "HINT:  As superuser: GRANT USAGE ON LANGUAGE sql TO tenantgate_owner") {
+		t.Errorf("psql: %v, %s", err, out)
+	}
+	for range 2 {
+		if out := p.seal(t, database, "-remove"); out != "" {
+			t.Errorf("taking the seal away says %s", out)
+		}
+	}
+	if n := pg.count(t, database, "SELECT count(*) FROM pg_roles WHERE rolname = 'tenantgate_owner'"); n != 0 {
+		t.Error("the seal's owner is left")
+	}
 }
 
 // TestSealingTwiceChangesNothing runs the script again and compares the catalogue.

@@ -26,6 +26,7 @@ SET LOCAL standard_conforming_strings = on;
 DO $$
 DECLARE
   owner oid;
+  lang name;
 BEGIN
   IF current_setting('server_version_num')::int < 150000 THEN
     RAISE EXCEPTION 'tenantgate: the seal needs PostgreSQL 15 or later';
@@ -41,6 +42,18 @@ BEGIN
      AND NOT pg_has_role('tenantgate_owner', CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
     GRANT tenantgate_owner TO CURRENT_USER;
   END IF;
+  -- Both languages, where they have been taken from PUBLIC: by this grant or not at all.
+  FOR lang IN SELECT l.lanname FROM pg_language l WHERE l.lanname IN ('sql', 'plpgsql') AND NOT has_language_privilege(owner, l.oid, 'USAGE') LOOP
+    BEGIN
+      EXECUTE format('GRANT USAGE ON LANGUAGE %I TO tenantgate_owner', lang);
+    EXCEPTION WHEN insufficient_privilege THEN
+      NULL; -- said below
+    END;
+    IF NOT has_language_privilege(owner, lang, 'USAGE') THEN
+      RAISE EXCEPTION 'tenantgate: the role tenantgate_owner may not use the language %', lang
+        USING HINT = format('As superuser: GRANT USAGE ON LANGUAGE %I TO tenantgate_owner', lang);
+    END IF;
+  END LOOP;
   IF to_regnamespace('tenantgate') IS NULL THEN
     CREATE SCHEMA tenantgate AUTHORIZATION tenantgate_owner;
   END IF;
@@ -323,13 +336,17 @@ BEGIN
   END IF;
 END $$;
 
--- Takes a key away: SELECT tenantgate.drop_key('k1'). Contexts that were entered with it last until they are left.
+-- Takes a key away: SELECT tenantgate.drop_key('k1'). Contexts that were entered with it last until they are left. The last
+-- one stays.
 CREATE OR REPLACE FUNCTION tenantgate.drop_key(id text) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   DELETE FROM tenantgate.key k WHERE k.kid = id;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'tenantgate: there is no key with the id %', id;
+  ELSIF NOT EXISTS (SELECT FROM tenantgate.key) THEN
+    RAISE EXCEPTION 'tenantgate: % is the last key, without which nobody is served', id
+      USING HINT = 'Bring the next one in first, by tenantgate seal sql. If nobody is to be served: DELETE FROM tenantgate.key';
   END IF;
 END $$;
 

@@ -152,14 +152,18 @@ const sealRemoval = `-- Takes the seal of tenantgate away. From then on the othe
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
+SET LOCAL client_min_messages = warning;
 DO $$
 DECLARE
   users text;
   r regclass;
 BEGIN
+  IF to_regnamespace('tenantgate') IS NULL THEN
+    RETURN; -- taken away already
+  END IF;
   SELECT string_agg(DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid), ', ') INTO users
     FROM pg_depend d JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
-    WHERE p.pronamespace = 'tenantgate'::regnamespace
+    WHERE p.pronamespace = to_regnamespace('tenantgate')
       AND NOT (d.classid = 'pg_proc'::regclass AND EXISTS (SELECT FROM pg_proc q WHERE q.oid = d.objid AND q.pronamespace = p.pronamespace))
       AND NOT (d.classid = 'pg_policy'::regclass AND EXISTS (SELECT FROM pg_policy q WHERE q.oid = d.objid AND q.polname = 'tenantgate_seal'));
   IF users IS NOT NULL THEN
@@ -169,6 +173,13 @@ BEGIN
     PERFORM tenantgate.unprotect(r);
   END LOOP;
   DROP SCHEMA tenantgate CASCADE;
+  IF EXISTS (SELECT FROM pg_language l, aclexplode(l.lanacl) a, pg_roles o WHERE a.grantee = o.oid AND o.rolname = 'tenantgate_owner') THEN
+    BEGIN
+      REVOKE ALL ON LANGUAGE sql, plpgsql FROM tenantgate_owner;
+    EXCEPTION WHEN insufficient_privilege THEN
+      NULL; -- a superuser has granted it, and the role stays
+    END;
+  END IF;
   BEGIN
     DROP ROLE tenantgate_owner;
   EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
