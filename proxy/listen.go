@@ -82,23 +82,22 @@ func (s *Server) accept(ln net.Listener) {
 // admit starts a login unless too many are under way.
 func (s *Server) admit(conn net.Conn) {
 	config := s.config.Load()
-	if s.unauthenticated.Add(1) > int64(config.Limits.MaxUnauthenticated) {
-		s.unauthenticated.Add(-1)
+	raw := &handoverConn{Conn: conn}
+	g := &login{server: s, config: config, raw: raw, conn: raw, id: s.sessions.Add(1), accepted: time.Now()}
+	g.peer, g.local, g.unix = peerOf(conn)
+	if !s.arrivals.add(g, config.Limits.MaxUnauthenticated) {
 		s.metrics.login(endTooMany)
 		_ = conn.Close()
 		return
 	}
 	tune(conn)
-	raw := &handoverConn{Conn: conn}
-	g := &login{server: s, config: config, raw: raw, conn: raw, id: s.sessions.Add(1), accepted: time.Now()}
-	g.peer, g.local, g.unix = peerOf(conn)
 	if err := conn.SetDeadline(time.Now().Add(config.Timeouts.ClientLogin)); err != nil {
-		s.unauthenticated.Add(-1)
+		s.arrivals.remove(g)
 		_ = conn.Close()
 		return
 	}
 	go func() {
-		defer s.unauthenticated.Add(-1)
+		defer s.arrivals.remove(g)
 		g.run()
 	}()
 }

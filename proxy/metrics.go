@@ -219,7 +219,7 @@ func (c *census) Collect(ch chan<- prometheus.Metric) {
 		ch <- counterOf(sentDesc, m.sent.Load(), d.name)
 		ch <- counterOf(switchDesc, m.switches.Load(), d.name)
 	}
-	ch <- gaugeOf(clientsDesc, int(s.unauthenticated.Load()), "", clientLogin.String())
+	ch <- gaugeOf(clientsDesc, s.arrivals.count(), "", clientLogin.String())
 }
 
 func gaugeOf(d *prometheus.Desc, v int, labels ...string) prometheus.Metric {

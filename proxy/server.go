@@ -40,14 +40,14 @@ type Server struct {
 	tenants   map[string]int       // of them, by tenant
 	empty     chan struct{}        // closed while draining, once no client is left
 
-	cancelling      sync.WaitGroup // statements of clients that are gone
-	sessions        atomic.Uint64
-	unauthenticated atomic.Int64
-	draining        atomic.Bool
-	listening       chan struct{} // closed once clients are accepted
-	drain           chan struct{} // closed by Drain
-	halt            chan struct{} // closed by Close
-	once            struct{ drain, halt sync.Once }
+	cancelling sync.WaitGroup // statements of clients that are gone
+	sessions   atomic.Uint64
+	arrivals   arrivals
+	draining   atomic.Bool
+	listening  chan struct{} // closed once clients are accepted
+	drain      chan struct{} // closed by Drain
+	halt       chan struct{} // closed by Close
+	once       struct{ drain, halt sync.Once }
 }
 
 // New builds a server from a checked configuration; nothing is opened yet.
