@@ -8,20 +8,20 @@ import (
 
 // dynamicSQL is EXECUTE of a text in PL/pgSQL, and not EXECUTE FUNCTION of a
 // trigger or a privilege. Comments and strings are taken away before.
-var dynamicSQL = regexp.MustCompile(`(?i)(^|[;\s])(EXECUTE|RETURN\s+QUERY\s+EXECUTE|FOR\s+\S+\s+IN\s+EXECUTE|OPEN\s+\S+\s+FOR\s+EXECUTE)[\s(]`)
+var dynamicSQL = regexp.MustCompile(`(?i)(^|[;>\s])EXECUTE[\s(]`)
 
 // grantExecute is EXECUTE as a privilege.
 var grantExecute = regexp.MustCompile(`(?i)\bEXECUTE\s+(ON|FUNCTION|PROCEDURE)\b`)
 
 // noise is what a source holds beside code: comments and string constants.
-var noise = regexp.MustCompile(`(?s)--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'`)
+var noise = regexp.MustCompile(`(?s)--[^\n]*|/\*.*?\*/|\b[Ee]'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'`)
 
 // dynamic tells whether the function runs a text as SQL.
 func (f *function) dynamic() bool {
 	if f.Language != "plpgsql" {
 		return false
 	}
-	return dynamicSQL.MatchString(grantExecute.ReplaceAllString(noise.ReplaceAllString(f.Source, "''"), ""))
+	return dynamicSQL.MatchString(grantExecute.ReplaceAllString(noise.ReplaceAllString(f.Source, " "), ""))
 }
 
 // setting returns a setting that the function carries, by its name.
