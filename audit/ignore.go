@@ -7,11 +7,15 @@ import (
 
 // Ignore is one finding, or a pattern of findings, that the operator accepts.
 type Ignore struct {
-	Rule   string // an id, or * for every rule
+	Rule   string // an id, * for every rule, or proof for what the proof finds
 	Object string // as findings name it, with or without the part; * stands for any text
 	Reason string
 	Source string // where it was said: a flag, or file and line
 }
+
+// proofRule stands in the place of a rule for what -prove finds; * does not mean
+// it.
+const proofRule = "proof"
 
 // String returns the line without its reason.
 func (i Ignore) String() string { return i.Rule + ":" + i.Object }
@@ -23,7 +27,7 @@ func ParseIgnore(text, source string) (Ignore, error) {
 	switch {
 	case !ok || object == "":
 		return Ignore{}, fmt.Errorf("%s: want RULE:OBJECT, such as TG014:public.countries, and got %q", source, text)
-	case id != "*" && RuleByID(id) == nil:
+	case id != "*" && id != proofRule && RuleByID(id) == nil:
 		return Ignore{}, fmt.Errorf("%s: there is no rule %s", source, id)
 	}
 	return Ignore{Rule: id, Object: object, Source: source}, nil

@@ -16,6 +16,9 @@ type Proof struct {
 	Result string   `json:"result"` // isolated, leaks, or not shown
 	Detail []string `json:"detail"` // what leaked, why it could not be shown, or what was left out
 	Rows   string   `json:"rows"`   // whose rows it was shown with: theirs, or made for the proof
+
+	Ignored bool   `json:"ignored,omitempty"` // the operator has accepted it
+	Reason  string `json:"ignored_because,omitempty"`
 }
 
 // The results of a proof.

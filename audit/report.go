@@ -79,12 +79,9 @@ func (r *Report) blind(rule *Rule) bool {
 // notes says what limits the audit.
 func (c *Catalog) notes(rules []*Rule) []string {
 	var notes []string
-	if len(c.tenantTables()) == 0 {
-		note := "no table has a column " + strings.Join(c.Options.TenantColumns, " or ") + "; name yours with -tenant-column"
-		if likely := c.likelyColumns(); len(likely) > 0 {
-			note += ": policies compare " + strings.Join(likely, ", ") + " with the session"
-		}
-		notes = append(notes, note)
+	if names := c.otherSettings(); len(names) > 0 {
+		notes = append(notes, "policies compare the tenant column with "+strings.Join(names, ", ")+" and not with "+c.Options.TenantSetting+
+			", for which the SQL here is written; name yours with -tenant-setting")
 	}
 	if c.Options.Settings == nil && slices.ContainsFunc(rules, func(r *Rule) bool { return r.ID == "TG043" }) {
 		notes = append(notes, "without -config it is not known which settings the proxy sets: TG043 was not run")
@@ -93,6 +90,51 @@ func (c *Catalog) notes(rules []*Rule) []string {
 		notes = append(notes, c.App.Name+" is a superuser, whom no grant binds: rules about grants say nothing; name the application's role with -app-role")
 	}
 	return notes
+}
+
+// otherSettings lists what policies compare the tenant column with in place of
+// the tenant's setting.
+func (c *Catalog) otherSettings() []string {
+	var names []string
+	for _, r := range c.tenantTables() {
+		for _, p := range r.policies {
+			for _, clause := range p.clauses() {
+				names = append(names, parseExpr(clause).bindsTo(r.Column)...)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == c.Options.TenantSetting })
+}
+
+// bindsTo lists the settings that the column is compared with.
+func (e expr) bindsTo(column string) []string {
+	var names []string
+	for _, t := range e.terms() {
+		for _, f := range t.factors() {
+			for _, reading := range f.readings() {
+				if reading.name != "" && f.bindsFactor(column) {
+					names = append(names, strings.ToLower(reading.name))
+				}
+			}
+		}
+	}
+	return names
+}
+
+// nothingToExamine finds that no table has a column by one of the names.
+func nothingToExamine(c *Catalog) []Finding {
+	if len(c.tenantTables()) > 0 {
+		return nil
+	}
+	evidence := "no table has a column " + strings.Join(c.Options.TenantColumns, " or ")
+	if likely := c.likelyColumns(); len(likely) > 0 {
+		evidence += ", and policies compare " + strings.Join(likely, ", ") + " with the session"
+	}
+	return []Finding{{
+		Kind: "database", Object: quoteIdent(c.Server.Database), Evidence: evidence,
+		Fix: Fix{Manual: "name the column with -tenant-column, and the database in the dsn"},
+	}}
 }
 
 // likelyColumns lists columns that policies compare with the session.
@@ -128,9 +170,33 @@ func (r *Report) Fails(level Level) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Rule.Level >= level })
 }
 
-// Leaks tells whether the proof has shown that a table leaks.
-func (r *Report) Leaks() bool {
-	return slices.ContainsFunc(r.Proof, func(p Proof) bool { return p.Result == leaked })
+// AddProof takes in what the proof has shown; ignores of the form proof:TABLE
+// accept a table that is not isolated, or of which that could not be shown.
+func (r *Report) AddProof(proofs []Proof, ignores []Ignore) {
+	r.Proof = proofs
+	used := map[Ignore]bool{}
+	for n := range r.Proof {
+		p := &r.Proof[n]
+		for _, i := range ignores {
+			if i.Rule == proofRule && p.Result != proved && glob(i.Object, p.Table) {
+				p.Ignored, p.Reason, used[i] = true, i.Reason, true
+			}
+		}
+	}
+	for _, i := range ignores {
+		if i.Rule == proofRule && !used[i] {
+			r.Stale = append(r.Stale, i)
+		}
+	}
+	if len(proofs) == 0 {
+		r.Notes = append(r.Notes, "the proof has tried nothing: "+r.AppRole+" reaches no table with a tenant column")
+	}
+}
+
+// Proved tells whether the proof has shown of every table that it is isolated,
+// but for those that are ignored. It is false where there was no table.
+func (r *Report) Proved() bool {
+	return len(r.Proof) > 0 && !slices.ContainsFunc(r.Proof, func(p Proof) bool { return p.Result != proved && !p.Ignored })
 }
 
 // Summary counts the findings in one line.

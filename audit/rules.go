@@ -71,6 +71,10 @@ var tableRules = []Rule{
 		needs: []part{partForeignKeys, partInheritance, partColumns},
 		Why:   "What one tenant writes there, all tenants read. A shared table is usually written by migrations alone.",
 	},
+	{
+		ID: "TG048", Level: LevelError, Title: "no table has a tenant column", check: nothingToExamine, needs: []part{partColumns},
+		Why: "What says whose a row is has another name here, or this is another database. The rules about tables have then examined nothing, and their silence means nothing.",
+	},
 }
 
 var policyRules = []Rule{

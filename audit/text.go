@@ -117,6 +117,9 @@ func (t *textWriter) proof(proofs []Proof) {
 				}
 			}
 			color := map[string]string{leaked: levelColor[LevelError], unproved: levelColor[LevelWarning], proved: ansiDim}[result]
+			if p.Ignored {
+				color, result = ansiDim, "ignored"+because(p.Reason)+": "+result
+			}
 			t.line("  - ", "%s %s: %s", t.paint(color, result), printable(p.Table), printable(strings.Join(p.Detail, "; ")))
 		}
 	}

@@ -67,7 +67,51 @@ func TestTheProofFindsEveryLeak(t *testing.T) {
 	if rows := p.pg.exec(t, p.database, "SELECT (SELECT count(*) FROM empty), (SELECT count(*) FROM sees), (SELECT string_agg(note, '' ORDER BY id) FROM changes)"); strings.Join(rows[0], " ") != "0 2 ab" {
 		t.Errorf("the proof left something behind: %v", rows)
 	}
-	if stdout, _, code := auditCommand(t, "-dsn", p.pg.superDSN(p.database), "-app-role", p.app, "-prove", "-ignore", "*:*"); code != 1 || !strings.Contains(stdout, "leaks public.sees") {
+	prove := func(args ...string) (string, int) {
+		stdout, _, code := auditCommand(t, append([]string{"-dsn", p.pg.superDSN(p.database), "-app-role", p.app, "-prove", "-ignore", "*:*"}, args...)...)
+		return stdout, code
+	}
+	if stdout, code := prove(); code != 1 || !strings.Contains(stdout, "leaks public.sees") {
 		t.Errorf("a leak ends with %d:\n%s", code, stdout)
+	}
+	p.run("RESET ROLE; DROP TABLE sees, changes, deletes, inserts, moves, by_nobody, many, blind")
+	if stdout, code := prove(); code != 1 || !strings.Contains(stdout, "not shown public.picky") {
+		t.Errorf("a table of which nothing is shown ends with %d:\n%s", code, stdout)
+	}
+	if stdout, code := prove("-ignore", "proof:public.pick*"); code != 0 || !strings.Contains(stdout, "ignored: not shown public.picky") {
+		t.Errorf("with that ignored it ends with %d:\n%s", code, stdout)
+	}
+	if stdout, code := prove("-ignore", "proof:public.sound"); code != 1 || !strings.Contains(stdout, "stale: proof:public.sound") {
+		t.Errorf("with something else ignored it ends with %d:\n%s", code, stdout)
+	}
+	p.run("RESET ROLE; REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {app}")
+	if stdout, code := prove(); code != 1 || !strings.Contains(stdout, "the proof has tried nothing") {
+		t.Errorf("a proof of no table ends with %d:\n%s", code, stdout)
+	}
+}
+
+// TestAnAuditThatExaminesNothingFails looks for a column that no table has: the
+// rules that need none still run, and every form of the report has the error.
+func TestAnAuditThatExaminesNothingFails(t *testing.T) {
+	p := newAuditPlace(t, sharedPostgres(t), "audit_nothing")
+	p.run("RESET ROLE; ALTER ROLE {app} CREATEDB")
+	run := func(args ...string) (string, int) {
+		stdout, _, code := auditCommand(t, append([]string{"-dsn", p.pg.superDSN(p.database), "-app-role", p.app}, args...)...)
+		return stdout, code
+	}
+	for _, format := range []string{"text", "json", "sarif"} {
+		stdout, code := run("-format", format, "-tenant-column", "org")
+		if code != 1 || !strings.Contains(stdout, "TG048") || !strings.Contains(stdout, "no table has a column org, and policies compare") || !strings.Contains(stdout, "it may make databases") && !strings.Contains(stdout, "CREATEDB") {
+			t.Errorf("%s: it ends with %d:\n%s", format, code, stdout)
+		}
+	}
+	if stdout, code := run("-tenant-column", "org", "-ignore", "TG048:"+p.database); code != 0 {
+		t.Errorf("when that is accepted it ends with %d:\n%s", code, stdout)
+	}
+	if stdout, code := run(); code != 0 || strings.Contains(stdout, "TG048") || strings.Contains(stdout, "policies compare") {
+		t.Errorf("with the right column it ends with %d:\n%s", code, stdout)
+	}
+	if stdout, _ := run("-tenant-setting", "my.tenant"); !strings.Contains(stdout, "with app.current_tenant_id and not with my.tenant") {
+		t.Errorf("another setting is not said: %s", stdout)
 	}
 }

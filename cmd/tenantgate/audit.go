@@ -61,7 +61,7 @@ func runAudit(args []string, stdout, stderr io.Writer) int {
 	if err := r.write(report, stdout); err != nil {
 		return fail(stderr, err)
 	}
-	if report.Fails(r.level) || report.Leaks() {
+	if report.Fails(r.level) || r.prove && !report.Proved() {
 		return exitFailure
 	}
 	return exitOK
@@ -160,7 +160,9 @@ func (r *auditRequest) run(stderr io.Writer) (*audit.Report, error) {
 	}
 	report := audit.Run(catalog, r.ignores)
 	if r.prove {
-		report.Proof, err = audit.Prove(ctx, conn, catalog, r.tenants)
+		var proofs []audit.Proof
+		proofs, err = audit.Prove(ctx, conn, catalog, r.tenants)
+		report.AddProof(proofs, r.ignores)
 	}
 	progress.clear()
 	return report, err
