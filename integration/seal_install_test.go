@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // unsealedProxy is a proxy with a key in front of a database that has no seal.
@@ -216,6 +218,54 @@ func TestAHardenedDatabaseIsSealed(t *testing.T) {
 	if n := pg.count(t, database, "SELECT count(*) FROM pg_roles WHERE rolname = 'tenantgate_owner'"); n != 0 {
 		t.Error("the seal's owner is left")
 	}
+}
+
+// TestSealingUnderARunningProxyRefusesNobody brings the key in first, then into
+// the proxy, protects the tables when the sessions from before are over, and takes
+// it all away again in the reverse order.
+func TestSealingUnderARunningProxyRefusesNobody(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	plain := func(p *proxy) { p.set("databases", map[string]any{}); p.database("app", database, "session", 4) }
+	p := startProxy(t, pg, plain, unguarded)
+	rows := func(when string, c *pgconn.PgConn) {
+		t.Helper()
+		if got := one(t, c, "SELECT count(*) FROM users"); got != "10" {
+			t.Errorf("%s there are %s users", when, got)
+		}
+	}
+	before := p.as(tenantA).pgconn(t)
+	sealWith("k1")(p)
+	p.writeConfig(t)
+	if out := p.seal(t, database, "-keys-only"); out != "" {
+		t.Errorf("-keys-only says %s", out)
+	}
+	rows("with the key in the database, in the session from before,", before)
+	rows("with the key in the database, in a new session,", p.as(tenantB).pgconn(t))
+	p.reload(t)
+	eventually(t, 10*time.Second, "the key is taken up", func() bool { return strings.Contains(p.log.String(), "the configuration was reloaded") })
+	during := p.as(tenantB).pgconn(t)
+	rows("behind the reload, in the session from before,", before)
+	rows("behind the reload, in a new session,", during)
+	closeSoon(before)
+	p.seal(t, database)
+	rows("with the tables protected, in the session from before,", during)
+	rows("with the tables protected, in a new session,", p.as(tenantA).pgconn(t))
+	if got := one(t, during, "SELECT count(*) FROM tenantgate.tables() WHERE state = 'sealed'"); got != "8" {
+		t.Errorf("%s tables are sealed", got)
+	}
+	// And back.
+	pg.exec(t, database, "SELECT tenantgate.unprotect(relation) FROM tenantgate.tables()")
+	p.set("context/seal", nil)
+	p.reload(t)
+	eventually(t, 10*time.Second, "the key is given up", func() bool {
+		return strings.Count(p.log.String(), "the configuration was reloaded") == 2
+	})
+	after := p.as(tenantA).pgconn(t)
+	closeSoon(during)
+	p.seal(t, database, "-remove")
+	rows("with the seal gone, in the session from before,", after)
+	rows("with the seal gone, in a new session,", p.as(tenantB).pgconn(t))
 }
 
 // TestSealingTwiceChangesNothing runs the script again and compares the catalogue.

@@ -52,22 +52,27 @@ func runSealKeygen(args []string, stdout, stderr io.Writer) int {
 type sealRequest struct {
 	column string // of the tenant
 	admin  string // setting; empty: the one that is called so
+	keys   bool   // the key only: no table is protected
 	remove bool
 }
 
 // runSealSQL prints the script that installs, upgrades or removes the seal.
 func runSealSQL(args []string, stdout, stderr io.Writer) int {
 	var r sealRequest
-	flags := newFlags("seal sql", "-config FILE [-tenant-column NAME] [-admin-setting NAME] [-remove] | psql …", stderr)
+	flags := newFlags("seal sql", "-config FILE [-tenant-column NAME] [-admin-setting NAME] [-keys-only | -remove] | psql …", stderr)
 	path := flags.String("config", "", "configuration `FILE`")
 	flags.StringVar(&r.column, "tenant-column", "tenant_id", "`NAME` of the column that holds the tenant; tables without it are left alone")
 	flags.StringVar(&r.admin, "admin-setting", "", "the context's setting `NAME` that is 'true' for administrators, or none (default: the one that is called ….is_admin)")
+	flags.BoolVar(&r.keys, "keys-only", false, "bring in the schema and the key and protect no table yet: for proxies that are running")
 	flags.BoolVar(&r.remove, "remove", false, "print the SQL that takes the seal away")
 	if code, ok := parseFlags(flags, args, stdout); !ok {
 		return code
 	}
-	if *path == "" {
+	switch {
+	case *path == "":
 		return usageError(flags, "-config is required")
+	case r.keys && r.remove:
+		return usageError(flags, "-keys-only and -remove exclude each other")
 	}
 	l, err := load(*path, stderr)
 	if err != nil {
@@ -102,8 +107,11 @@ func (r *sealRequest) script(l *loaded) (string, error) {
 		names = append(names, literal(n))
 	}
 	inner, outer := key.Pads()
-	return session.SealSQL() + fmt.Sprintf(sealConfiguration,
-		strings.Join(names, ", "), admin, key.ID(), inner, outer, literal(r.column)), nil
+	script := session.SealSQL() + fmt.Sprintf(sealConfiguration, strings.Join(names, ", "), admin, key.ID(), inner, outer)
+	if !r.keys {
+		script += fmt.Sprintf(sealTables, literal(r.column))
+	}
+	return script, nil
 }
 
 // adminSetting is the setting that tells administrators, as an SQL literal.
@@ -123,8 +131,7 @@ func (r *sealRequest) adminSetting(spec *session.ContextSpec) (string, error) {
 // literal quotes text for SQL with standard_conforming_strings on.
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-// sealConfiguration follows the installation: the settings, the key, and one
-// short transaction for each table that is not protected yet.
+// sealConfiguration follows the installation: the settings and the key.
 const sealConfiguration = `
 -- 12. The configuration: the settings, and the key.
 DO $$ BEGIN PERFORM tenantgate.configure(ARRAY[%[1]s], %[2]s); END $$;
@@ -136,13 +143,17 @@ COPY tenantgate.new_key FROM stdin;
 DO $$ BEGIN PERFORM tenantgate.add_key_pads(kid, ipad, opad) FROM tenantgate.new_key; END $$;
 DROP TABLE tenantgate.new_key;
 COMMIT;
+`
 
+// sealTables comes last: one short transaction for each table that is not
+// protected yet.
+const sealTables = `
 -- 13. The tables, each in a transaction of its own, so that no lock is held for long.
 \pset tuples_only on
 \pset format unaligned
 SET standard_conforming_strings = on;
 SET lock_timeout = '10s';
-SELECT format('SELECT tenantgate.protect(%%L, %%L)', r, %[6]s) FROM tenantgate.protectable(%[6]s) r \gexec
+SELECT format('SELECT tenantgate.protect(%%L, %%L)', r, %[1]s) FROM tenantgate.protectable(%[1]s) r \gexec
 SELECT item || ': ' || detail FROM tenantgate.status() WHERE NOT ok;
 `
 
