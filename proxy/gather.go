@@ -29,7 +29,7 @@ func (s *socket) received(n int) {
 		s.streamed = 0
 	}
 	s.readAt = now
-	s.streamed += n
+	s.streamed = min(s.streamed+int32(n), gatherAfter)
 	if s.streamed >= gatherAfter && !s.gathers {
 		s.gather(true)
 		s.loop.bulk = append(s.loop.bulk, s)

@@ -27,9 +27,9 @@ type socket struct {
 
 	out      []byte // bytes that the peer has not taken yet
 	in       []byte // bytes that were read and not consumed yet
-	got      int    // how many bytes the last fill has read
-	readAt   int64  // when that was, on the loop's clock
-	streamed int    // bytes read without a pause
+	got      int32  // how many bytes the last fill has read, of a buffer at most
+	streamed int32  // bytes read without a pause, up to gatherAfter
+	readAt   int64  // when the last ones were, on the loop's clock
 }
 
 // endpoint is what a socket leads to; the loop calls it.
@@ -53,13 +53,13 @@ func (s *socket) fill() ([]byte, error) {
 	rest := len(s.in)
 	if rest > smallRest {
 		n, err := s.read(b)
-		s.got = n
+		s.got = int32(n)
 		s.in = append(s.in, b[:n]...)
 		return s.in, err
 	}
 	copy(b, s.in)
 	n, err := s.read(b[rest:])
-	s.got = n
+	s.got = int32(n)
 	return b[:rest+n], err
 }
 

@@ -107,8 +107,8 @@ func TestTheRestComesBackInFrontOfTheNextBytes(t *testing.T) {
 							if !bytes.HasPrefix(b, last) || !bytes.Equal(b, want[:len(b)]) {
 								t.Errorf("%d bytes, %d of them kept: not those that were sent", len(b), len(last))
 							}
-							if len(b) != len(last)+p.s.got {
-								t.Errorf("%d bytes of %d kept and %d read", len(b), len(last), p.s.got)
+							if len(b) != len(last)+int(p.s.got) {
+								t.Errorf("%d bytes of %d kept and %d read", len(b), len(last), int(p.s.got))
 							}
 							p.s.keep(b)
 							last = bytes.Clone(b)

@@ -162,7 +162,8 @@ func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 		if !l.undoes(effects) || l.owed.skipping {
 			return false
 		}
-		l.probe.on, l.probe.undid, l.probe.discards, l.probe.effects = true, false, false, *effects
+		f := *effects
+		l.probe.on, l.probe.undid, l.probe.discards, l.probe.effects = true, false, false, &f
 		return true
 	}
 	return false

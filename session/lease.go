@@ -18,8 +18,6 @@
 package session
 
 import (
-	"strings"
-
 	"github.com/tenantgate/tenantgate/wire"
 )
 
@@ -108,7 +106,7 @@ func (o *Out) toClient(p []byte) {
 // else. The client's bytes are not taken until Entered.
 func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 	*l = Lease{terms: terms, entry: entry, own: entry.value, backend: b}
-	l.statements.context.add([]byte(strings.ToLower(entry.names[0])))
+	l.statements.tenant = entry.names[0]
 	l.owed.status = 'I'
 	return l.inject(out, "", entry.settings, true)
 }
@@ -273,9 +271,9 @@ func (u *undone) add(s wire.Param) {
 // come: its answer tells whether it did.
 type probe struct {
 	on       bool
-	undid    bool // it was answered by the tag of a statement that does
-	discards bool // that of DISCARD ALL
-	effects  Effects
+	undid    bool     // it was answered by the tag of a statement that does
+	discards bool     // that of DISCARD ALL
+	effects  *Effects // its own; kept apart because nearly no client ever needs it
 	// discarded are the settings entered again in place behind a DISCARD ALL of
 	// this batch, which commits by itself: an error takes them back, and not it.
 	discarded []wire.Param
@@ -308,7 +306,7 @@ func (l *Lease) probed(out *Out) error {
 		return nil
 	}
 	// The settings are not noted as undone: what the client sets from here on stays.
-	settings, _ := l.entry.undone(&l.probe.effects)
+	settings, _ := l.entry.undone(l.probe.effects)
 	l.undone.context = true
 	l.fragile = l.fragile || l.probe.effects.resets(latchSetting) // a rollback brings back the settings, not the latch
 	if l.probe.discards {

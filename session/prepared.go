@@ -1,6 +1,10 @@
 package session
 
-import "github.com/tenantgate/tenantgate/wire"
+import (
+	"strings"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
 
 // resetters knows the client's prepared statements and portals that undo part
 // of the context when they are executed: a prepared RESET ALL, for instance.
@@ -14,8 +18,15 @@ import "github.com/tenantgate/tenantgate/wire"
 type resetters struct {
 	statements map[string]Effects
 	portals    map[string]Effects
-	overflow   bool    // too many or too odd to follow: every Execute counts
-	context    Effects // of what may undo the context
+	overflow   bool   // too many or too odd to follow: every Execute counts
+	tenant     string // the context's first setting
+}
+
+// context are the effects of what may undo the context.
+func (r *resetters) context() Effects {
+	var f Effects
+	f.add([]byte(strings.ToLower(r.tenant)))
+	return f
 }
 
 // maxResetters bounds what one client can make the proxy remember.
@@ -44,7 +55,7 @@ func (l *Lease) parsed(name []byte, f Effects, executes bool) {
 		return
 	}
 	if !f.Any() && executes {
-		f = r.context
+		f = r.context()
 	}
 	if !f.Any() && len(r.statements) == 0 {
 		return
@@ -64,7 +75,7 @@ func (l *Lease) parsed(name []byte, f Effects, executes bool) {
 		// The unnamed statement goes with any Parse that is not skipped.
 		delete(r.statements, "")
 	case was:
-		r.statements[string(k)] = r.context
+		r.statements[string(k)] = r.context()
 	}
 }
 
@@ -74,7 +85,7 @@ func (r *resetters) bind(portal, statement []byte) {
 	s, known := key(statement)
 	f, ok := r.statements[string(s)]
 	if !known {
-		f, ok = r.context, true
+		f, ok = r.context(), true
 	}
 	_, was := r.portals[string(p)]
 	switch {
@@ -84,7 +95,7 @@ func (r *resetters) bind(portal, statement []byte) {
 		r.portals[string(p)] = f
 		r.bound()
 	case was:
-		r.portals[string(p)] = r.context
+		r.portals[string(p)] = r.context()
 	}
 }
 
@@ -102,7 +113,7 @@ func (r *resetters) bound() {
 }
 
 // giveUp stops following names.
-func (r *resetters) giveUp() { *r = resetters{context: r.context, overflow: true} }
+func (r *resetters) giveUp() { *r = resetters{tenant: r.tenant, overflow: true} }
 
 // bind follows which portal a Bind makes of which statement.
 func (l *Lease) bind(m wire.Frame) step {
@@ -133,7 +144,7 @@ func (l *Lease) execute(m wire.Frame) (step, Effects) {
 		return await, Effects{} // at most 10,000 bytes
 	}
 	if l.statements.overflow {
-		return forward, l.statements.context
+		return forward, l.statements.context()
 	}
 	portal, ok := wire.ExecutePortal(m.Body)
 	if !ok {

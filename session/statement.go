@@ -35,7 +35,7 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 		return forward, Effects{}
 	}
 	if !l.statements.none() && !v.Effects.Any() && runsPrepared(sql) {
-		return forward, l.statements.context
+		return forward, l.statements.context()
 	}
 	return forward, v.Effects
 }
@@ -154,7 +154,7 @@ func (l *Lease) judged(s *longStatement) error {
 		return nil
 	}
 	if !l.statements.none() && !v.Effects.Any() {
-		v.Effects = l.statements.context
+		v.Effects = l.statements.context()
 	}
 	l.undo(&v.Effects)
 	return nil
