@@ -82,6 +82,7 @@ func run(ctx context.Context, o options) error {
 	if err := b.open(ctx); err != nil {
 		return err
 	}
+	defer func() { b.print(os.Stdout) }() // after a failure what was measured before
 	for _, w := range work {
 		progress("%s", w)
 		if err := kinds[w.kind].run(ctx, b, w); err != nil {
@@ -91,7 +92,6 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("%s: %w", w, err)
 		}
 	}
-	b.print(os.Stdout)
 	return nil
 }
 

@@ -118,6 +118,8 @@ func (s *standIn) serve(c net.Conn) {
 			b.Send(description(sql, values))
 		case *pgproto3.Execute:
 			answer(b, sql, values, false)
+		case *pgproto3.Close:
+			b.Send(&pgproto3.CloseComplete{})
 		case *pgproto3.Sync:
 			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		case *pgproto3.Terminate:
