@@ -18,9 +18,15 @@ func (e expr) sealedAdmin() bool {
 	return e.isCall(e.lo) && e.at(e.lo).word == "tenantgate" && e.at(e.lo+2).word == "is_admin"
 }
 
-// bindsTerm tells whether one alternative does.
+// constantFalse tells whether the part admits nothing.
+func (e expr) constantFalse() bool {
+	e = e.bare()
+	return e.hi-e.lo == 1 && e.at(e.lo).word == "false" && !e.at(e.lo).quoted
+}
+
+// bindsTerm tells whether one alternative does, or is false for every row.
 func (e expr) bindsTerm(column string) bool {
-	return e.sealedAdmin() || slices.ContainsFunc(e.factors(), func(f expr) bool { return f.bindsFactor(column) })
+	return e.sealedAdmin() || e.constantFalse() || slices.ContainsFunc(e.factors(), func(f expr) bool { return f.bindsFactor(column) })
 }
 
 // bindsFactor tells whether a single condition ties the tenant column to the

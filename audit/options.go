@@ -18,6 +18,9 @@ type Options struct {
 	// SealVersion is what the binary would install; 0: it cannot seal.
 	SealVersion int
 
+	// Keyless: the proxy has no key, so that it enters nothing that is sealed.
+	Keyless bool
+
 	// Progress, when set, is called as the catalogue is read: which part, and how
 	// many rows of it so far.
 	Progress func(part string, rows int)

@@ -83,6 +83,9 @@ func (c *Catalog) notes(rules []*Rule) []string {
 		notes = append(notes, "policies compare the tenant column with "+strings.Join(names, ", ")+" and not with "+c.Options.TenantSetting+
 			", for which the SQL here is written; name yours with -tenant-setting")
 	}
+	if c.seal.installed && c.Options.Keyless {
+		notes = append(notes, "the database is sealed and context.seal names no key: its sealed tables show no rows")
+	}
 	if c.Options.Settings == nil && slices.ContainsFunc(rules, func(r *Rule) bool { return r.ID == "TG043" }) {
 		notes = append(notes, "without -config it is not known which settings the proxy sets: TG043 was not run")
 	}

@@ -190,11 +190,11 @@ var roleRules = []Rule{
 
 var grantRules = []Rule{
 	{
-		ID: "TG030", Level: LevelError, Title: "TRUNCATE is granted", check: truncatable,
+		ID: "TG030", Level: LevelError, Title: "TRUNCATE is granted", check: truncatable, needs: []part{partForeignKeys},
 		Why: "TRUNCATE is not subject to row security. One tenant can empty the table for all.",
 	},
 	{
-		ID: "TG031", Level: LevelWarning, Title: "TRIGGER, REFERENCES or MAINTAIN is granted", check: looseGrants, needs: []part{partColumns},
+		ID: "TG031", Level: LevelWarning, Title: "TRIGGER, REFERENCES or MAINTAIN is granted", check: looseGrants, needs: []part{partColumns, partForeignKeys},
 		Why: "A trigger runs in the sessions of all tenants, a reference tells whether a row exists, and maintenance locks everybody out. They come along with GRANT ALL, and no application needs them.",
 	},
 	{

@@ -41,14 +41,14 @@ func (c *Catalog) granted(privileges []string, pick func(*relation) bool, eviden
 // truncatable finds tables with tenants that the app role may empty.
 func truncatable(c *Catalog) []Finding {
 	return c.granted([]string{"TRUNCATE"}, func(r *relation) bool {
-		return r.table() && (r.Column != "" || r.Secured || r.tenants)
+		return r.table() && (r.Column != "" || r.Secured || r.tenants || r.parentKey() >= 0)
 	}, ": every tenant's rows at once", "jobs and tests that TRUNCATE as the application's role: DELETE removes the tenant's rows")
 }
 
 // looseGrants finds privileges that an application has no use for.
 func looseGrants(c *Catalog) []Finding {
 	return c.granted([]string{"TRIGGER", "REFERENCES", "MAINTAIN"}, func(r *relation) bool {
-		return r.table() && (r.Column != "" || r.Secured || r.tenants)
+		return r.table() && (r.Column != "" || r.Secured || r.tenants || r.parentKey() >= 0)
 	}, "", "migrations that run as the application's role")
 }
 

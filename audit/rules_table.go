@@ -97,7 +97,7 @@ func unprotectedDependents(c *Catalog) []Finding {
 		if !r.table() || r.Column != "" || r.tenants || r.Secured || len(r.parents) > 0 || !c.reached(r) {
 			continue
 		}
-		n := slices.IndexFunc(r.foreign, func(f foreignKey) bool { return f.to.Column != "" && f.to.table() && f.to != r })
+		n := r.parentKey()
 		if n < 0 {
 			continue
 		}
@@ -121,6 +121,12 @@ func unprotectedDependents(c *Catalog) []Finding {
 		})
 	}
 	return found
+}
+
+// parentKey is the index of a foreign key to a table with a tenant column, by
+// which rows belong to tenants; -1: there is none.
+func (r *relation) parentKey() int {
+	return slices.IndexFunc(r.foreign, func(f foreignKey) bool { return f.to.Column != "" && f.to.table() && f.to != r })
 }
 
 // openTenants finds the table of the tenants itself without row security.

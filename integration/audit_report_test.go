@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,9 @@ func TestTheExitStatusFollowsTheLevel(t *testing.T) {
 	}
 	if _, stderr, code := auditCommand(t, "-dsn", p.pg.superDSN(p.database), "-app-role", "nobody_at_all"); code != 1 || !strings.Contains(stderr, "nobody_at_all") {
 		t.Errorf("a role that is not there: %d, %s", code, stderr)
+	}
+	if _, stderr, code := auditCommand(t, "-dsn", fmt.Sprintf("host=127.0.0.1 port=%d dbname=%s user=postgres", p.pg.port, p.database)); code != 1 || !strings.Contains(stderr, "no password was given") {
+		t.Errorf("without a password: %d, %s", code, stderr)
 	}
 }
 
@@ -223,6 +227,10 @@ func TestEveryRuleExplainsItself(t *testing.T) {
 	for i, row := range rows {
 		stdout, _, code := auditCommand(t, "-explain", row[0])
 		head, why, _ := strings.Cut(stdout, "\n\n")
+		why, rest, _ := strings.Cut(why, "\n\n")
+		if !strings.Contains(rest, "-ignore "+row[0]+":OBJECT") {
+			t.Errorf("-explain says %q", rest)
+		}
 		if want := row[0] + " (" + row[1] + "): " + row[2]; code != 0 || head != want {
 			t.Errorf("-explain says %q, README.md %q", head, want)
 		}
@@ -233,8 +241,12 @@ func TestEveryRuleExplainsItself(t *testing.T) {
 			t.Errorf("%s stands behind %s", row[0], rows[i-1][0])
 		}
 	}
-	if _, _, code := auditCommand(t, "-explain", "TG999"); code != 2 {
-		t.Errorf("a rule that there is not: %d", code)
+	if _, stderr, code := auditCommand(t, "-explain", "TG999"); code != 2 || !strings.Contains(stderr, "TG026 error   app role with powers") ||
+		!strings.HasSuffix(stderr, "there is no rule TG999; the rules stand above\nSee `tenantgate audit -h`.\n") {
+		t.Errorf("a rule that there is not: %d, %s", code, stderr)
+	}
+	if stdout, _, code := auditCommand(t, "-explain", "tg007"); code != 0 || !strings.HasPrefix(stdout, "TG007 (error)") {
+		t.Errorf("in lower case: %d, %s", code, stdout)
 	}
 	if cases := auditCases(t); len(cases)+5 != len(rows) { // TG043 to TG046 and TG048 are tested by themselves
 		t.Errorf("%d rules, and %d cases", len(rows), len(cases))

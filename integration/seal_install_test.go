@@ -95,6 +95,9 @@ func TestAnUnsealedConfigurationSaysSo(t *testing.T) {
 	if got := p.says("check"); !strings.Contains(got, "WARN databases.app: the database is sealed and context.seal names no key") {
 		t.Errorf("check: %s", got)
 	}
+	if got, _, _ := auditCommand(t, "-config", p.configFile, "-dsn", pg.superDSN(database)); !strings.Contains(got, "note: the database is sealed and context.seal names no key") {
+		t.Errorf("audit: %s", got)
+	}
 	if w := p.as(tenantA).login(t); w.value("SELECT count(*) FROM users") != "0" {
 		t.Error("without a seal there are rows")
 	}

@@ -73,7 +73,7 @@ func parseAudit(args []string, stdout, stderr io.Writer) (r auditRequest, code i
 	flags := newFlags("audit", "-dsn DSN | -config FILE [-database NAME] [flags]", stderr)
 	flags.StringVar(&r.config, "config", "", "configuration `FILE`: the database, the app role and the settings of the context")
 	flags.StringVar(&r.database, "database", "", "`NAME` in databases of the configuration; needed when there are several")
-	flags.StringVar(&r.dsn, "dsn", "", "connect by this `DSN`, best as a superuser or as the owner; default: the configured one")
+	flags.StringVar(&r.dsn, "dsn", "", "connect by this `DSN`, best as a superuser or as the owner; its password by password=, passfile= or ~/.pgpass: PG… variables are not read (default: the configured one)")
 	flags.StringVar(&r.options.AppRole, "app-role", "", "the `ROLE` that the tenants share (default: the user of the configured dsn, else of -dsn)")
 	flags.Var(&columns, "tenant-column", "`NAME` of the column that says whose a row is; repeatable (default "+audit.DefaultTenantColumn+")")
 	flags.StringVar(&r.options.TenantSetting, "tenant-setting", "", "the setting `NAME` that carries the tenant (default: the configured one, else "+audit.DefaultTenantSetting+")")
@@ -99,8 +99,9 @@ func parseAudit(args []string, stdout, stderr io.Writer) (r auditRequest, code i
 // check makes sense of the flags together.
 func (r *auditRequest) check(level string, tenants, ignores []string, ignoreFile string) (err error) {
 	if r.explain != "" {
+		r.explain = strings.ToUpper(r.explain)
 		if audit.RuleByID(r.explain) == nil {
-			return fmt.Errorf("-explain: there is no rule %s", r.explain)
+			return fmt.Errorf("%s\n-explain: there is no rule %s; the rules stand above", audit.RuleList(), r.explain)
 		}
 		return nil
 	}
@@ -194,6 +195,7 @@ func (r *auditRequest) configure(stderr io.Writer) (session.DialConfig, error) {
 		r.options.TenantSetting = strings.ToLower(l.server.Context.TenantSetting)
 	}
 	r.options.Settings = lowered(l.server.Context.Names())
+	r.options.Keyless = l.file.Context.Seal.KeyID == ""
 	if r.dsn != "" {
 		dial = session.DialConfig{DSN: r.dsn, ConnectTimeout: dial.ConnectTimeout}
 	}
@@ -222,7 +224,12 @@ func connectAudit(ctx context.Context, dial session.DialConfig) (*pgconn.PgConn,
 	}
 	ctx, cancel := context.WithTimeout(ctx, dial.ConnectTimeout)
 	defer cancel()
-	return pgconn.ConnectConfig(ctx, pc)
+	conn, err := pgconn.ConnectConfig(ctx, pc)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && pc.Password == "" && strings.HasPrefix(refused.Code, "28") {
+		err = fmt.Errorf("%w (no password was given: write password= or passfile= into the dsn, or the password into ~/.pgpass; PG… variables are not read)", err)
+	}
+	return conn, err
 }
 
 // write prints the report in the form that was asked for.

@@ -97,24 +97,28 @@ func newFlags(name, synopsis string, stderr io.Writer) *flag.FlagSet {
 // parseFlags parses args, which must be flags only. With ok false the command
 // ends with code: the user asked for help, or got it wrong and has been told.
 func parseFlags(flags *flag.FlagSet, args []string, stdout io.Writer) (code int, ok bool) {
-	if slices.ContainsFunc(args, func(a string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, a) }) {
-		flags.SetOutput(stdout)
-	}
-	switch err := flags.Parse(args); {
+	stderr := flags.Output()
+	flags.SetOutput(io.Discard) // it would print the usage behind every error
+	err := flags.Parse(args)
+	flags.SetOutput(stderr)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(stdout)
+		flags.Usage()
 		return exitOK, false
 	case err != nil:
-		return exitUsage, false // the flag set has printed it
+		return usageError(flags, "%v", err), false
 	case flags.NArg() > 0:
 		return usageError(flags, "unexpected argument %q", flags.Arg(0)), false
 	}
 	return exitOK, true
 }
 
-// usageError says what is wrong with the arguments, and how they go.
+// usageError says what is wrong with the arguments, and where it stands how they
+// go.
 func usageError(flags *flag.FlagSet, format string, args ...any) int {
 	fmt.Fprintf(flags.Output(), format+"\n", args...)
-	flags.Usage()
+	fmt.Fprintf(flags.Output(), "See `tenantgate %s -h`.\n", flags.Name())
 	return exitUsage
 }
 

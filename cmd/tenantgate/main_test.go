@@ -40,7 +40,7 @@ func TestExitCodesAndWhereHelpGoes(t *testing.T) {
 		{[]string{"version", "x"}, exitUsage, "", `unexpected argument "x"`},
 		{[]string{"serve"}, exitUsage, "", "-config is required"},
 		{[]string{"serve", "-h"}, exitOK, "usage: tenantgate serve", ""},
-		{[]string{"serve", "-frob"}, exitUsage, "", "-frob"},
+		{[]string{"serve", "-frob"}, exitUsage, "", "-frob\nSee `tenantgate serve -h`.\n"},
 		{[]string{"serve", "-config", "/nowhere.yaml"}, exitFailure, "", "no such file"},
 		{[]string{"check"}, exitUsage, "", "-config is required"},
 		{[]string{"check", "-config", "/nowhere.yaml"}, exitFailure, "FAIL configuration", "no such file"},
