@@ -71,7 +71,7 @@ func TestNoSQLOfAClientForgesASealedContext(t *testing.T) {
 		"another marker":                {forge, "SET tenantgate.latch = 'none'"},
 		"garbage for a seal":            {forge, "SET tenantgate.latch = ''", "SET tenantgate.seal = 'v1.k1.999999999999.999999999999.AAAAAAAAAAAAAAAAAAAAAAAAAA." + strings.Repeat("0", 64) + "'"},
 		"more garbage":                  {forge, "SET tenantgate.latch = ''", "SET tenantgate.seal = '" + strings.Repeat("0", 64) + "'"},
-		"a marker without a latch":      {"SELECT run('DISCARD SEQUENCES')", forge},
+		"a marker without a latch":      {discardUnseen, forge},
 		"its own discarded sequences":   {forge, "DISCARD SEQUENCES", forge},
 		"setval":                        {"SELECT setval('tenantgate.latch_1', " + hi + "), setval('tenantgate.latch_2', " + lo + ")"},
 		"setval by the owner of tables": {"SELECT run_as_owner('SELECT setval(''tenantgate.latch_1'', " + hi + ")')", "SELECT run_as_owner('SELECT setval(''tenantgate.latch_2'', " + lo + ")')"},

@@ -140,6 +140,10 @@ func (b *backend) release() {
 		b.discard(session.ReasonUnclean, errSlowCancel)
 		return
 	}
+	if b.be.Kept() {
+		b.discard(session.ReasonKept, nil)
+		return
+	}
 	b.db.testing(b)
 	b.sock.reading(true)
 	if b.cancels > 0 {

@@ -241,6 +241,9 @@ func (l *Lease) undoes(f *Effects) bool {
 	if !f.Any() {
 		return l.fragile
 	}
+	if f.resets(latchSetting) || f.ResetUnknown {
+		l.backend.seal.keep() // it may be entered again where nothing can be latched
+	}
 	settings, context := l.entry.undone(f)
 	return len(settings) > 0 || context || l.fragile
 }

@@ -20,6 +20,7 @@ const (
 	ReasonEnter        Reason = "enter_failed"        // the context was not confirmed
 	ReasonReset        Reason = "reset_failed"        // the reset was not proven
 	ReasonResetTimeout Reason = "server_reset_timeout"
+	ReasonKept         Reason = "seal_kept"    // the client could read a seal that is good on it
 	ReasonRefused      Reason = "refused_late" // a long statement was refused half way
 	ReasonShutdown     Reason = "shutdown"
 )
@@ -27,5 +28,5 @@ const (
 // DiscardReasons are the reasons for which a backend is closed.
 var DiscardReasons = []Reason{
 	ReasonRetired, ReasonLifetime, ReasonIdle, ReasonPoolSize, ReasonServerGone, ReasonDesync, ReasonUnclean,
-	ReasonEnter, ReasonReset, ReasonResetTimeout, ReasonRefused, ReasonShutdown,
+	ReasonEnter, ReasonReset, ReasonResetTimeout, ReasonKept, ReasonRefused, ReasonShutdown,
 }

@@ -97,11 +97,26 @@ func (k SealKey) Pads() (inner, outer []byte) {
 type backendSeal struct {
 	key   SealKey
 	pid   int64 // of the server process, as it sees it itself
+	port  int64 // our own, as the server sees it; 0: a Unix socket
 	epoch int64 // start of the server, microseconds since 1970
 	clock time.Time
 	read  time.Time // when clock was right, by our own clock
 	now   func() time.Time
+
+	keeps bool // nothing can be latched there: what is sealed is kept in a setting
+	kept  bool // such a seal was made, and its session can read it
 }
+
+// keep lets seals be made that are good where nothing can be latched.
+func (s *backendSeal) keep() {
+	if s != nil {
+		s.keeps = true
+	}
+}
+
+// Kept says that a seal was made for b which can be kept. A session that has read
+// it could use it again in the place of the next one's, so nobody else gets b.
+func (b *Backend) Kept() bool { return b.seal != nil && b.seal.kept }
 
 // sealTime is how long a seal can be entered with.
 const sealTime = 30 * time.Second
@@ -119,19 +134,24 @@ type seal struct {
 // sealNever is the latest time that a head can hold.
 const sealNever = 999_999_999_999
 
-// make seals fields for this backend. until is by our own clock; the zero Time
-// is never.
+// make seals fields for this backend. until is by our own clock, and for seals
+// that are kept; the zero Time is never. What can be latched is good for nothing
+// else.
 func (s *backendSeal) make(fields []byte, until time.Time) seal {
 	now := s.now()
 	server := s.clock.Add(now.Sub(s.read))
 	last := int64(sealNever)
-	if !until.IsZero() {
-		last = min(last, max(0, server.Add(until.Sub(now)+sealGrace).Unix()))
+	switch {
+	case !s.keeps:
+		last = 0
+	case !until.IsZero():
+		last = min(last, max(1, server.Add(until.Sub(now)+sealGrace).Unix()))
 	}
+	s.kept = s.kept || s.keeps
 	head := fmt.Sprintf("v1.%s.%012d.%012d.%s", s.key.id, server.Add(sealTime).Unix(), last, rand.Text())
 	key := s.key.key.Value()
 	mac := hmac.New(sha256.New, key[:])
-	fmt.Fprintf(mac, "tenantgate\n%s\n%d\n%d\n", head, s.pid, s.epoch)
+	fmt.Fprintf(mac, "tenantgate\n%s\n%d\n%d\n%d\n", head, s.pid, s.port, s.epoch)
 	mac.Write(fields)
 	return seal{head, mac.Sum(nil)}
 }
@@ -154,10 +174,13 @@ func sealFields(names, values []string) []byte {
 // sealCode is the SQLSTATE with which a database refuses a seal.
 const sealCode = "TG001"
 
+// unlatchedCode is the SQLSTATE with which it refuses one that it cannot latch.
+const unlatchedCode = "TG002"
+
 // sealLost are the SQLSTATEs that say that a seal is refused, or that there is no
 // such function or schema any more. A missing right (42501) may be one to a
 // startup parameter, and is the client's to know.
-var sealLost = map[string]bool{sealCode: true, "42883": true, "3F000": true}
+var sealLost = map[string]bool{sealCode: true, unlatchedCode: true, "42883": true, "3F000": true}
 
 // latchSetting is the database's own note of how the context was entered. Taking
 // the latch away counts as resetting it.

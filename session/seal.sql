@@ -10,7 +10,8 @@
 -- has verified in four sequences: the current value of a sequence is private to a session, every role may read it here
 -- and nobody but enter() may set it ("Sequence Manipulation Functions" in the PostgreSQL documentation). Policies read the
 -- latch, never a setting by itself. Where no sequence can be set, on a standby and in a read-only transaction, the seal is
--- kept in the setting tenantgate.seal and is verified by every statement.
+-- kept in the setting tenantgate.seal and is verified by every statement. A seal is made for one or the other: what is latched is
+-- no good for keeping, and a process with a kept seal serves nobody else.
 --
 -- The settings tenantgate.latch and tenantgate.seal can be set by anybody. They only say where to look: with any value
 -- of them a reader gives the session's own tenant, NULL or an error.
@@ -91,6 +92,11 @@ CREATE OR REPLACE FUNCTION tenantgate.epoch() RETURNS bigint
   LANGUAGE sql STABLE PARALLEL SAFE
   RETURN (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint;
 
+-- The port that the client of this process came from, 0 for a Unix socket: process ids are dealt out again while the server runs.
+CREATE OR REPLACE FUNCTION tenantgate.port() RETURNS integer
+  LANGUAGE sql STABLE PARALLEL RESTRICTED
+  RETURN coalesce(inet_client_port(), 0);
+
 -- settings, admin_setting and context are written by configure(); until then nothing is sealed.
 DO $$
 BEGIN
@@ -104,7 +110,7 @@ END $$;
 -- 5. Verification.
 
 -- Says why a seal is refused; NULL: it is good. head is `v1.KEY.EXPIRY.UNTIL.NONCE` with times in Unix seconds: EXPIRY for
--- entering with it, UNTIL for reading where it is kept. fields are the context, each name and value behind its length.
+-- entering with it, UNTIL for reading where it is kept, 0 for a seal that must be latched. fields are the context, each name and value behind its length.
 CREATE OR REPLACE FUNCTION tenantgate.refusal(head text, mac bytea, fields bytea, entering boolean) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -120,7 +126,7 @@ BEGIN
   IF NOT FOUND THEN
     RETURN 'its key is not in this database';
   END IF;
-  message := convert_to(concat_ws(chr(10), 'tenantgate', head, pg_backend_pid(), tenantgate.epoch(), ''), 'UTF8') || fields;
+  message := convert_to(concat_ws(chr(10), 'tenantgate', head, pg_backend_pid(), tenantgate.port(), tenantgate.epoch(), ''), 'UTF8') || fields;
   -- Both sides are hashed once more, so that how long the comparison takes tells nothing.
   IF sha256(outer_pad || sha256(outer_pad || sha256(inner_pad || message))) IS DISTINCT FROM sha256(outer_pad || mac) THEN
     RETURN 'its code is wrong: made with another key, or for another context, server process or server';
@@ -177,6 +183,19 @@ BEGIN
   RETURN NULL;
 END $$;
 
+-- Whether this session has a latch.
+CREATE OR REPLACE FUNCTION tenantgate.latch_set() RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT pg_is_in_recovery() THEN -- where no latch can be set, nor read
+    PERFORM currval('tenantgate.latch_1'); -- the one that is set first; sessions lose all or none
+    RETURN true;
+  END IF;
+  RETURN false;
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+  RETURN false;
+END $$;
+
 -- Whether the latch of this session holds these values already.
 CREATE OR REPLACE FUNCTION tenantgate.latch_holds(tenant bytea, digest bytea) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -194,17 +213,12 @@ BEGIN
   IF current_setting('tenantgate.latch', true) <> '' OR current_setting('tenantgate.seal', true) <> '' THEN
     RETURN true;
   END IF;
-  IF NOT pg_is_in_recovery() THEN -- where no latch can be set, nor read
-    PERFORM currval('tenantgate.latch_1'); -- the one that is set first; sessions lose all or none
-    RETURN true;
-  END IF;
-  RETURN false;
-EXCEPTION WHEN object_not_in_prerequisite_state THEN
-  RETURN false;
+  RETURN tenantgate.latch_set();
 END $$;
 
 -- 6. Entering. context holds the configured settings, name and value in turn, in UTF-8. To call it gives no power: without
--- the code of a key it raises TG001 and has done nothing.
+-- the code of a key it raises TG001 and has done nothing. So it does where the session is latched to another context, since a
+-- reset takes the latch away first. TG002: nothing can be latched here, and the seal is not one to be kept.
 CREATE OR REPLACE FUNCTION tenantgate.enter(head text, mac bytea, context bytea[]) RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -215,6 +229,7 @@ DECLARE
   how text := 'text';
   digest bytea;
   bits bytea;
+  latched boolean;
 BEGIN
   IF names IS NULL OR cardinality(context) IS DISTINCT FROM 2 * cardinality(names) THEN
     refused := 'the seal was installed for other settings; run tenantgate seal sql again';
@@ -232,7 +247,7 @@ BEGIN
     RAISE EXCEPTION 'tenantgate: the seal is not accepted: %', refused USING ERRCODE = 'TG001';
   END IF;
 
-  FOR i IN 1 .. cardinality(names) LOOP
+  FOR i IN 1 .. cardinality(names) LOOP -- comes back with the transaction, should this raise an error
     PERFORM set_config(names[i], convert_from(context[2 * i], 'UTF8'), false);
   END LOOP;
   tenant := convert_from(context[2], 'UTF8');
@@ -243,13 +258,21 @@ BEGIN
     how := 'uuid';
     bits := uuid_send(tenant::uuid);
   END IF;
+  latched := tenantgate.latch_holds(bits, digest);
+  IF NOT latched AND tenantgate.latch_set() THEN
+    RAISE EXCEPTION 'tenantgate: the seal is not accepted: this session has entered another context' USING ERRCODE = 'TG001';
+  END IF;
   IF NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' THEN
     -- The second setval of each wipes what other sessions could see and leaves the value of this session alone.
     PERFORM setval('tenantgate.latch_1', ('x' || encode(substr(bits, 1, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_1', 0, false),
             setval('tenantgate.latch_2', ('x' || encode(substr(bits, 9, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_2', 0, false),
             setval('tenantgate.latch_3', ('x' || encode(substr(digest, 1, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_3', 0, false),
             setval('tenantgate.latch_4', ('x' || encode(substr(digest, 9, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_4', 0, false);
-  ELSIF pg_is_in_recovery() OR NOT tenantgate.latch_holds(bits, digest) THEN
+  ELSIF NOT latched THEN
+    IF split_part(head, '.', 4)::bigint = 0 THEN
+      RAISE EXCEPTION 'tenantgate: nothing can be latched in a read-only transaction, nor on a standby, and the seal is not to be kept'
+        USING ERRCODE = 'TG002';
+    END IF;
     how := 'none';
   END IF;
   PERFORM set_config('tenantgate.latch', how, false),

@@ -81,18 +81,21 @@ func identify(ctx context.Context, conn *pgconn.PgConn, key SealKey) (s *backend
 	row, err := readRow(ctx, conn, `select pg_catalog.pg_backend_pid(),
 		(extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8,
 		(extract(epoch from pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8,
+		coalesce(pg_catalog.inet_client_port(), 0),
+		pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction_read_only') = 'on',
 		pg_catalog.to_regprocedure('tenantgate.version()') is not null`)
 	if err != nil {
 		return nil, 0, err
 	}
-	var n [3]int64
+	var n [4]int64
 	for i := range n {
 		if n[i], err = strconv.ParseInt(row[i], 10, 64); err != nil {
 			return nil, 0, fmt.Errorf("read who the backend is: %w", err)
 		}
 	}
-	s = &backendSeal{key: key, pid: n[0], epoch: n[1], clock: time.UnixMicro(n[2]), read: time.Now(), now: time.Now}
-	if row[3] != "t" {
+	s = &backendSeal{key: key, pid: n[0], epoch: n[1], clock: time.UnixMicro(n[2]), read: time.Now(), now: time.Now,
+		port: n[3], keeps: row[4] == "t"}
+	if row[5] != "t" {
 		return s, 0, nil
 	}
 	if row, err = readRow(ctx, conn, "select tenantgate.version()"); err != nil {
@@ -130,6 +133,7 @@ func (s *SealState) read(ctx context.Context, conn *pgconn.PgConn) error {
 // prove lets the database verify a seal over no context at all.
 func (s *backendSeal) prove(ctx context.Context, conn *pgconn.PgConn) error {
 	made := s.make(nil, time.Time{})
+	s.kept = false // nobody reads this one
 	result := conn.ExecParams(ctx, "select tenantgate.accepts($1, $2)", [][]byte{[]byte(made.head), made.code},
 		[]uint32{oidText, oidBytea}, []int16{0, 1}, nil).Read()
 	switch {

@@ -25,7 +25,10 @@ func testSeal(t *testing.T) *backendSeal {
 		t.Fatal(err)
 	}
 	ours := time.Unix(1_700_000_000, 0)
-	return &backendSeal{key: key, pid: 77, epoch: 42, clock: ours.Add(time.Hour), read: ours, now: func() time.Time { return ours.Add(time.Minute) }}
+	return &backendSeal{
+		key: key, pid: 77, port: 5, epoch: 42, clock: ours.Add(time.Hour), read: ours,
+		now: func() time.Time { return ours.Add(time.Minute) }, keeps: true,
+	}
 }
 
 func TestASealKeyIsNeverPrinted(t *testing.T) {
@@ -84,7 +87,7 @@ func TestASealBindsContextBackendServerAndTime(t *testing.T) {
 	}
 	raw, _ := hex.DecodeString(sealText)
 	mac := hmac.New(sha256.New, raw)
-	mac.Write([]byte("tenantgate\n" + made.head + "\n77\n42\n" + string(fields)))
+	mac.Write([]byte("tenantgate\n" + made.head + "\n77\n5\n42\n" + string(fields)))
 	if !hmac.Equal(mac.Sum(nil), made.code) {
 		t.Error("the code is not HMAC-SHA256 over head, process, server and fields")
 	}
@@ -92,10 +95,46 @@ func TestASealBindsContextBackendServerAndTime(t *testing.T) {
 		t.Errorf("again: %q", again.head)
 	}
 	inner, outer := s.key.Pads()
-	first := sha256.Sum256(append(inner, "tenantgate\n"+made.head+"\n77\n42\n"+string(fields)...))
+	first := sha256.Sum256(append(inner, "tenantgate\n"+made.head+"\n77\n5\n42\n"+string(fields)...))
 	if second := sha256.Sum256(append(outer, first[:]...)); !bytes.Equal(second[:], made.code) {
 		t.Error("the pads do not make the same code")
 	}
+}
+
+// TestASealThatCanBeLatchedIsNoneToKeep makes seals for a backend that can latch
+// before and after its client threw the latch away.
+func TestASealThatCanBeLatchedIsNoneToKeep(t *testing.T) {
+	s := testSeal(t)
+	s.keeps = false
+	b := &Backend{seal: s}
+	for _, until := range []time.Time{{}, s.now().Add(time.Hour)} {
+		if head := s.make(nil, until).head; strings.Split(head, ".")[3] != "000000000000" {
+			t.Errorf("the head is %q", head)
+		}
+	}
+	if b.Kept() {
+		t.Error("a backend that only latches counts as one with a kept seal")
+	}
+	l := &Lease{backend: b, entry: &Entry{names: []string{"app.x"}, values: []string{""}}}
+	for _, sql := range []string{"reset all", "discard all", "reset app.x"} {
+		l.undoes(effectsOf(sql))
+		if s.keeps {
+			t.Errorf("%s lets a seal be kept", sql)
+		}
+	}
+	l.undoes(effectsOf("discard sequences"))
+	if head := s.make(nil, time.Time{}).head; strings.Split(head, ".")[3] != "999999999999" || !b.Kept() {
+		t.Errorf("the head is %q, kept: %v", head, b.Kept())
+	}
+}
+
+// effectsOf is what a statement does to the settings.
+func effectsOf(sql string) *Effects {
+	var j Judge
+	j.Begin(NewGuard(GuardConfig{}), true, nil)
+	j.Feed([]byte(sql))
+	effects := j.End().Effects
+	return &effects
 }
 
 func TestNoTwoContextsLookTheSameToASeal(t *testing.T) {
