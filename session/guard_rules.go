@@ -81,7 +81,7 @@ const (
 // ruleTexts holds the texts of every rule.
 var ruleTexts = map[Rule]ruleText{
 	RuleContextSet:     {"a setting of the tenant's context cannot be set", hintContext},
-	RuleContextCall:    {"a setting of the tenant's context cannot be set by set_config", hintContext},
+	RuleContextCall:    {"a setting of the tenant's context cannot be set by a function", hintContext},
 	RuleContextClause:  {"a setting of the tenant's context cannot stand in a SET clause", hintContext},
 	RuleContextUnicode: {"a U&\"…\" or overlong name is not allowed for a setting, a function, a field or a view", "Write it without Unicode escapes, at most 63 bytes long."},
 

@@ -42,6 +42,13 @@ var callees = map[string]callee{
 	"loread": callObject, "lowrite": callObject, "lo_manage": callObject,
 }
 
+// The function of the seal that enters a context, with its schema. Without a key
+// it has no power, and nobody but the proxy has a use for it.
+const (
+	sealSchema = "tenantgate"
+	sealEntry  = "enter"
+)
+
 // pending is what a word of a body waits for.
 type pending uint8
 
@@ -59,7 +66,9 @@ const (
 	pendValue             // behind the comma: a literal
 	pendValueEnd          // behind that: , or ::
 	pendValueCast
-	pendDump // behind set_config(name: the rest of pg_dump's statement
+	pendDump     // behind set_config(name: the rest of pg_dump's statement
+	pendSeal     // behind the name of the seal's schema: a dot
+	pendSealName // behind that: the name of a function
 )
 
 // bodyWord takes a name in the body of a statement.
@@ -99,6 +108,12 @@ func (j *Judge) bodyWord(t token) {
 	case (j.viewing || j.ruling) && string(t.text) == settingsView:
 		// A view on it can be updated as it can.
 		j.violate(RuleHiddenSettings)
+		return
+	}
+	if string(t.text) == sealSchema {
+		if j.pending == pendNone {
+			j.pending = pendSeal
+		}
 		return
 	}
 	c, ok := callees[string(t.text)]
@@ -160,6 +175,14 @@ func (j *Judge) await(t token) {
 		j.awaitValue(p, t)
 	case pendDump:
 		j.awaitDump(t)
+	case pendSeal:
+		if t.isSym('.') {
+			j.pending = pendSealName
+		}
+	case pendSealName:
+		if t.kind <= tokName && string(t.text) == sealEntry {
+			j.violate(RuleContextCall)
+		}
 	}
 }
 

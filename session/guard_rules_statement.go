@@ -74,7 +74,7 @@ func wordBit(n int, last byte) uint64 {
 
 // bodyWords returns the words that may matter in a body.
 func bodyWords() []string {
-	return slices.AppendSeq([]string{"update", "into", "treat", "notify", settingsView}, maps.Keys(callees))
+	return slices.AppendSeq([]string{"update", "into", "treat", "notify", settingsView, sealSchema}, maps.Keys(callees))
 }
 
 // makeWordMask fills wordMask with bodyWords and the letters that open literals.

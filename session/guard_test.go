@@ -134,6 +134,9 @@ func TestGuardRefusesEverySpellingOfAnEscape(t *testing.T) {
 		{RuleContextCall, `SELECT SET_CONFIG ( 'APP.current_tenant_id' , $1::text, true)`},
 		{RuleContextCall, `SELECT 1set_config('app.current_tenant_id', 'B', false), 'a statement of some length'`},
 		{RuleContextCall, `SELECT "set_config"('app.current_tenant_id', 'B', false)`},
+		{RuleContextCall, `SELECT tenantgate.enter('v1', '', '{}')`},
+		{RuleContextCall, `SELECT * FROM t, "tenantgate" /* */ . "enter" ($1, $2, $3)`},
+		{RuleContextCall, `VALUES (TenantGate.tenantgate.Enter('v1', '', '{}'))`},
 		{RuleContextCall, `SELECT pg_catalog . /* */ set_config /* */ ( 'app.is_admin','true',false)`},
 		{RuleContextCall, `SELECT set_config('app.current_tenant_id'::text, 'B', false)`},
 		{RuleContextCall, `SELECT set_config('app.current_tenant_id', 'ac' || 'me', false)`},
@@ -387,6 +390,7 @@ func TestGuardPassesWhatClientsSend(t *testing.T) {
 	for _, sql := range []string{
 		``, `;`, `-- ping`, `/* nothing */`, ` `, "--",
 		`SELECT 1`, `(SELECT 1) UNION ALL (SELECT 2)`,
+		`SELECT tenantgate.current_tenant_id(), enter(1), rooms.enter(2), tenantgate, "tenantgate".claim('app.user_id')`,
 		// Drivers and their pools.
 		`SET extra_float_digits = 3`, `SET application_name = 'x'`, `SET application_name = E'it\'s'`,
 		`SET DateStyle = 'ISO';SET extra_float_digits = 2;show transaction_isolation`,
