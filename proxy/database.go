@@ -162,7 +162,10 @@ func (d *database) dial(slot *session.Server) {
 			return
 		}
 		slot.Handle = b
-		d.decide(func(now time.Time) []session.Action { return d.pool.Opened(now, slot, be) })
+		d.decide(func(now time.Time) []session.Action {
+			d.cause = nil // what was wrong is over
+			return d.pool.Opened(now, slot, be)
+		})
 	})
 }
 

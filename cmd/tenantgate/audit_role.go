@@ -80,7 +80,7 @@ func (a *roleAudit) auditLines() []string {
 	var lines []string
 	for _, f := range a.findings {
 		if !slices.Contains(saidElsewhere, f.Rule.ID) {
-			lines = append(lines, f.Rule.ID+" "+f.Rule.Level.String()+": "+f.Rule.Title+": "+f.Evidence)
+			lines = append(lines, f.Rule.ID+" "+f.Rule.Level.String()+": "+f.Rule.Title+": "+f.Kind+" "+f.Name()+": "+f.Evidence)
 		}
 	}
 	return lines
@@ -94,7 +94,7 @@ func logAudits(log *slog.Logger, audits []roleAudit) {
 		}
 		for _, f := range a.findings {
 			log.Warn("the audit of a database fires", "key", a.item, "rule", f.Rule.ID, "level", f.Rule.Level.String(),
-				"detail", f.Rule.Title+": "+f.Evidence)
+				"object", f.Name(), "detail", f.Rule.Title+": "+f.Evidence)
 		}
 	}
 }

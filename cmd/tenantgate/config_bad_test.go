@@ -172,6 +172,7 @@ func TestTextThatIsNoConfigurationIsRefused(t *testing.T) {
 		{"begin of a document", "---\n", ": the file is empty; begin from config.example.yaml"},
 		{"two documents", minimal + "---\n" + minimal, ": a second document begins behind `---`; only one is allowed"},
 		{"broken second document", minimal + "---\n{", ": a second document begins behind `---`; only one is allowed"},
+		{"variable in braces", "auth:\n  keys:\n    - {algorithm: HS256, secret: ${TEST_SET}}", ": line 2: did not find expected ',' or '}'; between { and } write a variable in quotes: \"${NAME}\""},
 		{"not YAML", "listen: {", ": line 1: did not find expected node content"},
 		{"tab", "listen:\n\taddress: x", ": line 2: found character that cannot start any token"},
 		{"list", "- listen", ": want a section of keys and values"},

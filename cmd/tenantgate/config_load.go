@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -62,7 +63,11 @@ func parse(p *problems, text []byte, dir string) (c *config, err error) {
 	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("%s: the file is empty; begin from config.example.yaml", p.file)
 	case err != nil:
-		return nil, fmt.Errorf("%s: %s", p.file, strings.TrimPrefix(err.Error(), "yaml: "))
+		hint := ""
+		if bareVariable.Match(text) {
+			hint = `; between { and } write a variable in quotes: "${NAME}"`
+		}
+		return nil, fmt.Errorf("%s: %s%s", p.file, strings.TrimPrefix(err.Error(), "yaml: "), hint)
 	}
 	if root := document.Content[0]; root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
 		return nil, fmt.Errorf("%s: the file is empty; begin from config.example.yaml", p.file)
@@ -75,6 +80,10 @@ func parse(p *problems, text []byte, dir string) (c *config, err error) {
 	d.decode("", document.Content[0], reflect.ValueOf(c).Elem())
 	return c, nil
 }
+
+// bareVariable fits ${NAME} without quotes inside of {…}, which YAML reads as one
+// more mapping.
+var bareVariable = regexp.MustCompile(`[{,][^}\n]*:[ \t]*\$\{`)
 
 // environment looks up a variable as it was when the program started.
 func environment(name string) (string, bool) {
