@@ -20,18 +20,21 @@ type SealState struct {
 	Settings []string // that the seal was installed for
 	Tables   []SealedTable
 	Excess   []string // rights on the seal's own objects that nobody should have
+	Creates  []string // what the backend role may create objects in that others use: functions run in the callers' sessions
 }
 
 // SealedTable is a table with row security. State is `sealed` where a restrictive
 // policy reads what is sealed, `own policies` where every policy that lets a
-// client through does, and else `open`.
+// client through does, and else `open`. `open child` is a partition or heir of a
+// table with row security that has none itself and that the role gets at directly.
 type SealedTable struct{ Name, State string }
 
-// Open lists the tables with row security that nothing sealed restricts.
+// Open lists the tables that nothing sealed restricts, of those with row security
+// and of their children.
 func (s *SealState) Open() []string {
 	var open []string
 	for _, t := range s.Tables {
-		if t.State == "open" {
+		if strings.HasPrefix(t.State, "open") {
 			open = append(open, t.Name)
 		}
 	}
@@ -40,9 +43,10 @@ func (s *SealState) Open() []string {
 
 // Whole says that no setting that can be forged decides whose rows a client gets:
 // the key works, there are tables with row security, all of them are restricted
-// by what is sealed, and nobody can get at the seal itself.
+// by what is sealed, nobody can get at the seal itself, and no client can make
+// functions that run in the sessions of others.
 func (s *SealState) Whole() bool {
-	return s.Version != 0 && s.Key != "" && len(s.Tables) > 0 && len(s.Open()) == 0 && len(s.Excess) == 0
+	return s.Version != 0 && s.Key != "" && len(s.Tables) > 0 && len(s.Open()) == 0 && len(s.Excess) == 0 && len(s.Creates) == 0
 }
 
 // readSeal looks at the seal of the database behind conn. With a key in cfg it
@@ -105,6 +109,33 @@ func identify(ctx context.Context, conn *pgconn.PgConn, key SealKey) (s *backend
 	return s, version, err
 }
 
+// createsQuery reads where the role, or one that it can become, may create what
+// other sessions find. Schemas for temporary objects are a session's own.
+const createsQuery = `
+with me as (select r.oid from pg_catalog.pg_roles r where pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') and not r.rolsuper)
+select 'schema ' || pg_catalog.quote_ident(n.nspname) from pg_catalog.pg_namespace n
+where n.nspname !~ '^pg_(toast_)?temp_' and n.nspname <> 'tenantgate'
+  and exists (select from me where pg_catalog.has_schema_privilege(me.oid, n.oid, 'CREATE'))
+union all
+select 'database ' || pg_catalog.quote_ident(d.datname) from pg_catalog.pg_database d
+where d.datname = pg_catalog.current_database() and exists (select from me where pg_catalog.has_database_privilege(me.oid, d.oid, 'CREATE'))
+order by 1`
+
+// childrenQuery reads the partitions and heirs of tables with row security that
+// have none and that the role gets at by their own names: the policies of the
+// parent count only where the parent is named ("Row Security Policies").
+const childrenQuery = `
+select child::pg_catalog.regclass::pg_catalog.text, 'open child' from (
+  with recursive heir(child) as (
+    select i.inhrelid from pg_catalog.pg_inherits i join pg_catalog.pg_class p on p.oid = i.inhparent where p.relrowsecurity
+    union
+    select i.inhrelid from pg_catalog.pg_inherits i join heir h on i.inhparent = h.child)
+  select h.child from heir h) h
+join pg_catalog.pg_class c on c.oid = h.child
+where c.relkind in ('r', 'p', 'f') and not c.relrowsecurity and exists (
+  select from pg_catalog.pg_roles r where pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER') and not r.rolsuper
+    and (pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE') or pg_catalog.has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE')))`
+
 // read fills in what this version can say of itself.
 func (s *SealState) read(ctx context.Context, conn *pgconn.PgConn) error {
 	for _, list := range []struct {
@@ -114,6 +145,7 @@ func (s *SealState) read(ctx context.Context, conn *pgconn.PgConn) error {
 		{&s.Settings, "select u.n from pg_catalog.unnest(tenantgate.settings()) with ordinality u(n, i) order by u.i"},
 		{&s.Keys, "select k.kid from tenantgate.keys() k"},
 		{&s.Excess, "select e from tenantgate.excess() e"},
+		{&s.Creates, createsQuery},
 	} {
 		rows, err := readRows(ctx, conn, list.sql)
 		if err != nil {
@@ -123,7 +155,7 @@ func (s *SealState) read(ctx context.Context, conn *pgconn.PgConn) error {
 			*list.into = append(*list.into, row[0])
 		}
 	}
-	rows, err := readRows(ctx, conn, "select t.relation::pg_catalog.text, t.state from tenantgate.tables() t")
+	rows, err := readRows(ctx, conn, "select t.relation::pg_catalog.text, t.state from tenantgate.tables() t union all "+childrenQuery)
 	for _, row := range rows {
 		s.Tables = append(s.Tables, SealedTable{row[0], row[1]})
 	}

@@ -243,6 +243,8 @@ func TestTheGuardOfADatabaseThatIsSealedWholeIsItsOwn(t *testing.T) {
 		{Version: 1, Key: "k1"},
 		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "sealed"}, {"u", "open"}}},
 		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "sealed"}}, Excess: []string{"x"}},
+		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "sealed"}}, Creates: []string{"schema public"}},
+		{Version: 1, Key: "k1", Tables: []SealedTable{{"t", "sealed"}, {"t_1", "open child"}}},
 	} {
 		if s.Whole() {
 			t.Errorf("%+v counts as sealed whole", s)

@@ -146,6 +146,10 @@ func warnSeal(s *session.SealState) (warn []string) {
 		warn = append(warn, "not sealed, so that a client with SQL access can forge its tenant there: "+strings.Join(open, ", ")+
 			"; see tenantgate seal status")
 	}
+	if len(s.Creates) > 0 {
+		warn = append(warn, "not sealed whole: the backend role may create functions that the sessions of other tenants call, in the "+
+			strings.Join(s.Creates, ", the ")+"; "+revokeCreate(s.Creates[0]))
+	}
 	if len(s.Excess) > 0 {
 		warn = append(warn, "somebody can get at the seal itself: "+strings.Join(s.Excess, ", ")+"; run tenantgate seal sql again")
 	}

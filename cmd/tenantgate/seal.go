@@ -250,10 +250,22 @@ func (c *checked) printSeal(w io.Writer) {
 		if t.State == "open" {
 			fmt.Fprintf(w, "                as the owner: SELECT tenantgate.protect(%s, 'COLUMN OF THE TENANT');\n", literal(t.Name))
 		}
+		if t.State == "open child" {
+			fmt.Fprintf(w, "                as the owner: REVOKE ALL ON %s FROM the backend role and PUBLIC, or give it row security and protect it too\n", t.Name)
+		}
 	}
 	for _, e := range s.Excess {
 		fmt.Fprintf(w, "  rights    %s; run tenantgate seal sql again\n", e)
 	}
+	for _, o := range s.Creates {
+		fmt.Fprintf(w, "  rights    the backend role may create functions for others in the %s; %s\n", o, revokeCreate(o))
+	}
+}
+
+// revokeCreate is the way out where the backend role may create objects.
+func revokeCreate(in string) string {
+	kind, name, _ := strings.Cut(in, " ")
+	return "REVOKE CREATE ON " + strings.ToUpper(kind) + " " + name + " FROM PUBLIC, and from the role"
 }
 
 // marked lists the keys and marks the configured one.
