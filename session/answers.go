@@ -15,6 +15,9 @@ type answers struct {
 	ring    []entry // power-of-two ring; nil while nothing was ever owed
 	head, n int
 
+	pushed uint64 // entries ever; the number of an entry is what it was when that one was
+	taken  uint64 // number of the entry that a ParseComplete or CloseComplete answered last
+
 	status   byte // of the last ReadyForQuery: 'I', 'T' or 'E'
 	ours     int  // entries among them that the proxy sent
 	asked    int  // entries, from the front, that PostgreSQL answers without hearing more of the client
@@ -78,6 +81,7 @@ func (a *answers) push(e entry) {
 	}
 	a.ring[(a.head+a.n)&(len(a.ring)-1)] = e
 	a.n++
+	a.pushed++
 	if e.is(injected) {
 		a.ours++
 	}
@@ -138,6 +142,26 @@ func (a *answers) last(kind byte) bool {
 		}
 	}
 	return true
+}
+
+// number is that of the entry of the message of the extended protocol that was sent
+// last, or with next 1 of the one that is sent next; 0, which no entry has, when
+// PostgreSQL skips it.
+func (a *answers) number(next uint64) uint64 {
+	if a.skipping {
+		return 0
+	}
+	return a.pushed + next
+}
+
+// take pops f, the entry in front, and notes its number.
+func (a *answers) take(f entry, kind byte) (entry, error) {
+	number := a.pushed - uint64(a.n) + 1
+	f, err := a.popIf(f, kind)
+	if err == nil {
+		a.taken = number
+	}
+	return f, err
 }
 
 // full says that no more may be forwarded before some answers have arrived.
@@ -232,11 +256,11 @@ func (a *answers) answered(typ byte, fatal bool) (entry, error) {
 	case 'Z':
 		return f, a.cycleEnded(f)
 	case '1':
-		return a.popIf(f, 'P')
+		return a.take(f, 'P')
 	case '2':
 		return a.popIf(f, 'B')
 	case '3':
-		return a.popIf(f, 'C')
+		return a.take(f, 'C')
 	case 'n':
 		return a.popIf(f, 'D')
 	case 's':

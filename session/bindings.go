@@ -11,9 +11,12 @@ import (
 // own. Empty, as it nearly always is, it costs nothing.
 //
 // Whether PostgreSQL takes a Parse is not known when it is sent: it may fail, or be
-// skipped behind an error, and then the name stands for what it was before. Within
-// the batch of the Parse that makes no difference, for a Bind there is skipped too.
-// Behind it, a Bind must satisfy whatever the name may stand for.
+// skipped behind an error, and then the name stands for what it was before: even
+// the empty one, for what fails before exec_parse_message drops the unnamed statement
+// (a text that is not valid in its encoding, a cancel) leaves it there. Within the
+// batch of the Parse that makes no difference, for a Bind there is skipped too. Behind
+// it, a Bind must satisfy whatever the name may stand for, until the ParseComplete of
+// its last Parse says what that is.
 type bindings struct {
 	statements map[string]*boundStatement
 	batch      uint64 // counts the Syncs
@@ -28,16 +31,16 @@ type boundStatement struct {
 	latest []Binding // of the last Parse
 	older  []Binding // of those before that may still be in force
 	batch  uint64    // of the last Parse
+	parse  uint64    // number of the last Parse among the answers owed; 0: it is skipped
+	closes uint64    // the same of the last Close
 }
 
 // maxOlder bounds what one client can make the proxy remember of a name.
 const maxOlder = 16
 
-// parsed notes a Parse, and reports whether the statement can be followed: else it
-// must be refused. quiet says that nothing is sent to PostgreSQL that is not
-// answered, so that the Parse is not skipped; an unnamed statement goes with it then
-// even if it fails (exec_parse_message).
-func (b *bindings) parsed(name []byte, v *Verdict, executes, quiet bool) bool {
+// parsed notes the Parse of that number, and reports whether the statement can be
+// followed: else it must be refused.
+func (b *bindings) parsed(name []byte, v *Verdict, executes bool, number uint64) bool {
 	if executes {
 		if b.named {
 			return false
@@ -63,8 +66,6 @@ func (b *bindings) parsed(name []byte, v *Verdict, executes, quiet bool) bool {
 			b.statements = map[string]*boundStatement{}
 		}
 		b.statements[string(k)] = s
-	case len(k) == 0 && quiet:
-		s.latest, s.older = nil, nil
 	default:
 		for _, o := range s.latest {
 			if !slices.Contains(s.older, o) {
@@ -75,7 +76,7 @@ func (b *bindings) parsed(name []byte, v *Verdict, executes, quiet bool) bool {
 	if len(s.older) > maxOlder {
 		return false
 	}
-	s.latest, s.batch = v.bindings(), b.batch
+	s.latest, s.batch, s.parse = v.bindings(), b.batch, number
 	b.named = b.named || len(k) > 0 && v.Bound()
 	if len(s.latest)+len(s.older) == 0 {
 		delete(b.statements, string(k))
@@ -92,11 +93,29 @@ func (v *Verdict) bindings() []Binding {
 	return slices.Clone(v.Bindings[:n])
 }
 
-// closed notes a Close that PostgreSQL does not skip.
-func (b *bindings) closed(body []byte) {
-	if kind, name, ok := wire.CloseOrDescribe(body); ok && kind == 'S' {
-		if k, ok := key(name); ok {
-			delete(b.statements, string(k))
+// closed notes the Close of that number.
+func (b *bindings) closed(body []byte, number uint64) {
+	kind, name, ok := wire.CloseOrDescribe(body)
+	if !ok || kind != 'S' {
+		return
+	}
+	if k, ok := key(name); ok && b.statements[string(k)] != nil {
+		b.statements[string(k)].closes = number
+	}
+}
+
+// answered notes the ParseComplete ('1') or CloseComplete ('3') of the message of
+// that number: what its name stood for before is gone.
+func (b *bindings) answered(typ byte, number uint64) {
+	for k, s := range b.statements {
+		switch {
+		case typ == '1' && s.parse == number:
+			s.older = nil
+			if len(s.latest) == 0 {
+				delete(b.statements, k)
+			}
+		case typ == '3' && s.closes == number && s.parse < number:
+			delete(b.statements, k)
 		}
 	}
 }
@@ -137,7 +156,7 @@ func (l *Lease) follows(m wire.Frame, name, sql []byte, v *Verdict) bool {
 			return false
 		}
 	}
-	return l.bindings.parsed(name, v, executes, l.owed.quiet())
+	return l.bindings.parsed(name, v, executes, l.owed.number(1))
 }
 
 // bindValues judges what a Bind gives to the settings of the context.

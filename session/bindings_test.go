@@ -1,10 +1,13 @@
 package session
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/tenantgate/tenantgate/wire"
 )
 
 // ownSet is what an application sends that sets its own tenant.
@@ -69,6 +72,12 @@ func TestOnlyTheOwnValueIsBoundToASetting(t *testing.T) {
 		"replaced in one go":      {[][]byte{append(append(prepare("", ownSet), append(other, sync...)...), append(set("", "b"), sync...)...)}, "", 1},
 		"closed":                  {[][]byte{prepare("s", ownSet), closed, prepare("s", "select 2 1"), set("s", "b"), sync}, " 2:a", 0},
 		"not closed: skipped":     {[][]byte{prepare("s", ownSet), bindTo("", "none"), closed, parse("s", "select 2 1"), sync, set("s", "b"), sync}, "", 1},
+		"not replaced: misspelt":  {[][]byte{prepare("", ownSet), prepare("", "select 2 1 -- \xff"), set("", "b"), sync, set("", "a"), sync}, tenant, 1},
+		"misspelt in one go":      {[][]byte{append(append(prepare("", ownSet), prepare("", "select 2 1 -- \xff")...), append(set("", "b"), sync...)...)}, "", 1},
+		"misspelt by name":        {[][]byte{prepare("s", ownSet), prepare("s", "select 2 1 -- \xff"), set("s", "b"), sync}, "", 1},
+		"misspelt and replaced":   {[][]byte{prepare("", ownSet), prepare("", "select 2 1 -- \xff"), prepare("", "select 2 1"), set("", "b"), sync}, " 2:a", 0},
+		"misspelt, long":          {[][]byte{prepare("", ownSet), prepare("", "select 2 1 -- \xff"+strings.Repeat("x", 500)), set("", "b"), sync}, "", 1},
+		"replaced, long":          {[][]byte{prepare("", ownSet), prepare("", "select 2 1 -- "+strings.Repeat("x", 500)), set("", "b"), sync}, " 2:a", 0},
 		"prepared again":          {[][]byte{prepare("", ownSet), prepare("", ownSet), set("", "b"), sync, set("", "a"), sync}, tenant, 1},
 		"long name":               {[][]byte{prepare(strings.Repeat("n", 63)+"x", ownSet), set(strings.Repeat("n", 63)+"y", "b"), sync}, "", 1},
 		"odd name":                {[][]byte{prepare("\xe9", ownSet), set("\xe9", "a"), sync}, "", 1},
@@ -103,6 +112,45 @@ func TestOnlyTheOwnValueIsBoundToASetting(t *testing.T) {
 					t.Errorf("error %v, %d bytes not taken, ran%s, want%s, %d refusals, want %d: %s", d.err, len(d.rest), got, c.ran, refused, c.refused, d.types())
 				}
 			})
+		})
+	}
+}
+
+// TestABindIsHeldToAStatementUntilAnotherIsThere: an error that PostgreSQL answers a Parse or Close with
+// may have come before anything was dropped: that of a cancel, for instance.
+func TestABindIsHeldToAStatementUntilAnotherIsThere(t *testing.T) {
+	cancelled := append(wire.AppendError(nil, "ERROR", "57014", "x", ""), message('Z', "I")...)
+	taken := append(message('1'), message('Z', "I")...)
+	for name, c := range map[string]struct {
+		say, answer []byte
+		passes      bool
+	}{
+		"Parse":                 {prepare("", "select 2 1"), taken, true},
+		"Parse, unanswered":     {prepare("", "select 2 1"), nil, false},
+		"Parse, cancelled":      {prepare("", "select 2 1"), cancelled, false},
+		"Parse of another":      {prepare("s", "select 2 1"), taken, false},
+		"second Parse, first":   {append(prepare("", "select 2 1"), prepare("", "select 3 1")...), taken, false},
+		"second Parse, failed":  {append(prepare("", ownSet), prepare("", "select 3 1")...), append(bytes.Clone(taken), cancelled...), false},
+		"Parse behind a failed": {append(prepare("", "select 2 1"), prepare("", "select 3 1")...), append(bytes.Clone(cancelled), taken...), true},
+		"Parse again":           {append(prepare("", "select 2 1"), prepare("", ownSet)...), append(bytes.Clone(taken), taken...), false},
+		"Close":                 {join(message('C', "S\x00"), message('S')), append(message('3'), message('Z', "I")...), true},
+		"Close, unanswered":     {join(message('C', "S\x00"), message('S')), nil, false},
+		"Close, cancelled":      {join(message('C', "S\x00"), message('S')), cancelled, false},
+		"Close of a portal":     {join(message('C', "P\x00"), message('S')), append(message('3'), message('Z', "I")...), false},
+		"Parse behind a Close":  {join(message('C', "S\x00"), prepare("", ownSet)), join(message('3'), taken), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDialog(t, 0)
+			d.say(prepare("", ownSet))
+			d.pg.dead = true // what it says is said here
+			d.rest = c.say
+			d.take()
+			d.answer(c.answer)
+			d.toPG, d.rest = nil, bindValue("", "", "b")
+			d.take()
+			if passed := bytes.Equal(d.toPG, bindValue("", "", "b")); d.err != nil || passed != c.passes {
+				t.Errorf("error %v, passed %v: %q", d.err, passed, d.toPG)
+			}
 		})
 	}
 }

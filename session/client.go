@@ -116,11 +116,11 @@ func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 	case 'E':
 		return l.execute(m)
 	case 'C':
-		if len(l.bindings.statements) > 0 && l.owed.quiet() {
+		if len(l.bindings.statements) > 0 {
 			if !m.Whole() {
 				return await, Effects{} // at most 10,000 bytes
 			}
-			l.bindings.closed(m.Body)
+			l.bindings.closed(m.Body, l.owed.number(1))
 		}
 	case 'F':
 		l.denied(Denial{Fastpath: true})

@@ -240,6 +240,10 @@ func (p *postgres) parse(body []byte) {
 		return
 	}
 	key, text := cut(string(name)), string(sql)
+	if strings.Contains(text, misspelt) { // as the message is read: the unnamed statement stays
+		p.fail("22021", true)
+		return
+	}
 	if key == "" {
 		delete(p.statements, "")
 	}

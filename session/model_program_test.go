@@ -141,7 +141,38 @@ func (c *simClient) binding() []byte {
 	}
 	c.unsynced, c.binds = true, true
 	text := fmt.Sprintf("select %d 1 , set_config('app.current_tenant_id', $1, false)", c.w.newID(c))
+	if c.w.rand.IntN(3) == 0 {
+		return c.rebinding(text, value)
+	}
 	return bytes.Join([][]byte{parse("", text), bindValue("", "", value), execute("", 0), c.maybeSync()}, nil)
+}
+
+// rebinding binds the value to the statement of that text behind other Parses and Closes of its name that
+// have failed or were skipped.
+func (c *simClient) rebinding(text, value string) []byte {
+	r := c.w.rand
+	c.unsure, c.early = true, true // what runs may be a COPY of before
+	name := ""
+	if r.IntN(2) == 0 && !c.executes {
+		name, c.named = "w", true
+	}
+	var vain []byte
+	switch r.IntN(4) {
+	case 0:
+		vain = parse(name, "begin -- "+misspelt)
+	case 1:
+		vain = append(bindTo("", "none"), parse(name, "begin")...)
+	case 2:
+		vain = append(bindTo("", "none"), message('C', "S", name, "\x00")...)
+	case 3: // … or it is of another name
+		vain = append(parse("other", "begin -- "+misspelt), parse(name, "begin")...)
+	}
+	b := bytes.Join([][]byte{c.sync(), parse(name, text), c.sync()}, nil)
+	for range 1 + r.IntN(2) {
+		b = append(append(b, vain...), c.sync()...)
+	}
+	c.unsynced = true
+	return bytes.Join([][]byte{b, bindValue("", name, value), execute("", 0), c.maybeSync()}, nil)
 }
 
 // sync ends the batch.

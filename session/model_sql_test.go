@@ -27,6 +27,9 @@ import (
 // And the two texts that the proxy makes itself: entering the context and the read-back of a reset.
 const badRow = "bad row"
 
+// misspelt is what no encoding knows: a Parse with it fails before it has any effect.
+const misspelt = "\xff"
+
 // rowDescription is the same for all.
 var rowDescription = []byte{0, 0}
 

@@ -51,9 +51,17 @@ func (c *simClient) nasty() []byte {
 		return bytes.Join([][]byte{bindTo(portal, name), execute(portal, 0)}, nil)
 	}
 	n := r.IntN(11)
+	vain := append(bindTo("", "none"), parse("", "begin")...) // skipped, or fails before it has any effect
+	if r.IntN(2) == 0 {
+		vain = parse("", "begin -- "+misspelt)
+	}
 	if n == 2 && c.binds {
 		n = 3 // the unnamed statement may stand for one that binds, and is refused then
 	}
+	if n == 4 && c.named {
+		n = 3
+	}
+	c.executes = c.executes || n == 4
 	// Where a name only may stand for a reset, the startup settings are left as they are.
 	c.loose = c.loose || n >= 1 && n <= 8
 	switch n {
@@ -61,10 +69,10 @@ func (c *simClient) nasty() []byte {
 		return bytes.Join([][]byte{prepared("r", "reset all"), run("", "r"), c.maybeSync(), read()}, nil)
 	case 1: // the second Parse of the name fails
 		return bytes.Join([][]byte{prepared("r", "reset all"), prepared("r", "begin"), run("", "r"), c.sync(), read()}, nil)
-	case 2: // the second Parse of the name is skipped
+	case 2: // the second Parse of the name is in vain
 		c.early = true // what runs may be a COPY of before
 		return bytes.Join([][]byte{
-			prepared("", "reset all"), bindTo("", "none"), parse("", "begin"), c.sync(), run("", ""), c.sync(), read(),
+			prepared("", "reset all"), vain, c.sync(), run("", ""), c.sync(), read(),
 		}, nil)
 	case 3: // PostgreSQL keeps 63 bytes of a name
 		return bytes.Join([][]byte{prepared(long+"a", "reset all"), run(long+"p", long+"b"), c.sync(), read()}, nil)

@@ -12,11 +12,11 @@ import (
 //
 // Whether PostgreSQL takes a Parse or Bind is not known when it is sent: it may
 // fail, or be skipped behind an error, and then the name stands for what it was
-// before. So a name that was a resetter stays one until that is impossible; as
-// long as it is only possible the context alone is entered again, because the
-// client may have changed its other settings on purpose.
+// before. So a name that was a resetter stays one until the ParseComplete of its last
+// Parse; as long as it is only possible the context alone is entered again, because
+// the client may have changed its other settings on purpose.
 type resetters struct {
-	statements map[string]Effects
+	statements map[string]resetter
 	portals    map[string]Effects
 	overflow   bool   // too many or too odd to follow: every Execute counts
 	tenant     string // the context's first setting
@@ -27,6 +27,14 @@ func (r *resetters) context() Effects {
 	var f Effects
 	f.add([]byte(strings.ToLower(r.tenant)))
 	return f
+}
+
+// resetter is what a prepared statement undoes.
+type resetter struct {
+	latest Effects // of the last Parse
+	older  bool    // the name may still stand for a resetter of before
+	batch  uint64  // of the last Parse: a Bind there is skipped when that fails
+	parse  uint64  // number of the last Parse among the answers owed; 0: it is skipped
 }
 
 // maxResetters bounds what one client can make the proxy remember.
@@ -47,9 +55,9 @@ func key(name []byte) (k []byte, ok bool) {
 	return name[:min(len(name), kept)], true
 }
 
-// parsed notes what executing the statement name will do; executes says that it
-// may run another prepared one.
-func (l *Lease) parsed(name []byte, f Effects, executes bool) {
+// parsed notes what executing the statement name will do, once its Parse of that
+// number is taken; executes says that it may run another prepared one.
+func (l *Lease) parsed(name []byte, f Effects, executes bool, number uint64) {
 	r := &l.statements
 	if r.overflow {
 		return
@@ -61,36 +69,59 @@ func (l *Lease) parsed(name []byte, f Effects, executes bool) {
 		return
 	}
 	k, ok := key(name)
-	_, was := r.statements[string(k)]
+	s, was := r.statements[string(k)]
 	switch {
 	case !ok && f.Any():
 		r.giveUp()
-	case f.Any():
+	case ok && (was || f.Any()):
 		if r.statements == nil {
-			r.statements, r.portals = map[string]Effects{}, map[string]Effects{}
+			r.statements, r.portals = map[string]resetter{}, map[string]Effects{}
 		}
-		r.statements[string(k)] = f
+		older := was && (s.older || s.latest != f)
+		r.statements[string(k)] = resetter{latest: f, older: older, batch: l.bindings.batch, parse: number}
 		r.bound()
-	case was && len(k) == 0 && l.owed.quiet():
-		// The unnamed statement goes with any Parse that is not skipped.
-		delete(r.statements, "")
-	case was:
-		r.statements[string(k)] = r.context()
 	}
 }
 
-// bind notes that portal executes statement.
-func (r *resetters) bind(portal, statement []byte) {
-	p, simple := key(portal)
-	s, known := key(statement)
-	f, ok := r.statements[string(s)]
-	if !known {
-		f, ok = r.context(), true
+// answered notes the ParseComplete ('1') of the Parse of that number.
+func (r *resetters) answered(typ byte, number uint64) {
+	for k, s := range r.statements {
+		if typ != '1' || s.parse != number {
+			continue
+		}
+		if s.older = false; s.latest.Any() {
+			r.statements[k] = s
+		} else {
+			delete(r.statements, k)
+		}
 	}
-	_, was := r.portals[string(p)]
+}
+
+// with is f and the context.
+func (r *resetters) with(f Effects) Effects {
+	f.add([]byte(strings.ToLower(r.tenant)))
+	return f
+}
+
+// bind notes that portal executes statement, in that batch.
+func (r *resetters) bind(portal, statement []byte, batch uint64) {
+	p, simple := key(portal)
+	k, known := key(statement)
+	s := r.statements[string(k)]
+	f := s.latest
+	if s.older && s.batch != batch {
+		f = r.with(f)
+	}
+	if !known {
+		f = r.context()
+	}
+	ok := f.Any()
+	old, was := r.portals[string(p)]
 	switch {
 	case !simple && ok:
 		r.giveUp()
+	case ok && was && old != f:
+		r.portals[string(p)] = r.with(f)
 	case ok:
 		r.portals[string(p)] = f
 		r.bound()
@@ -131,7 +162,7 @@ func (l *Lease) bind(m wire.Frame) step {
 		l.statements.giveUp()
 		return forward
 	}
-	l.statements.bind(portal, statement)
+	l.statements.bind(portal, statement, l.bindings.batch)
 	return forward
 }
 

@@ -136,6 +136,9 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 		if l.probe.on || l.undone.any() {
 			l.completed(m.Body)
 		}
+	case '1', '3':
+		l.bindings.answered(m.Type, l.owed.taken)
+		l.statements.answered(m.Type, l.owed.taken)
 	case 'S':
 		err = l.backend.Report(m.Body)
 	case 'Z':

@@ -31,7 +31,7 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 	}
 	l.note(v)
 	if m.Type == 'P' {
-		l.parsed(name, v.Effects, runsPrepared(sql))
+		l.parsed(name, v.Effects, runsPrepared(sql), l.owed.number(1))
 		return forward, Effects{}
 	}
 	if !l.statements.none() && !v.Effects.Any() && runsPrepared(sql) {
@@ -145,12 +145,12 @@ func (l *Lease) judged(s *longStatement) error {
 		return &LongStatementError{Rule: v.Rule}
 	}
 	executes := v.Effects.Execute
-	if v.Bound() || executes && l.bindings.named || s.typ == 'P' && !l.bindings.parsed(s.name, &v, executes, l.owed.quiet()) {
+	if v.Bound() || executes && l.bindings.named || s.typ == 'P' && !l.bindings.parsed(s.name, &v, executes, l.owed.number(0)) {
 		return &LongStatementError{Rule: RuleContextCall}
 	}
 	l.note(v)
 	if s.typ == 'P' {
-		l.parsed(s.name, v.Effects, true)
+		l.parsed(s.name, v.Effects, true, l.owed.number(0))
 		return nil
 	}
 	if !l.statements.none() && !v.Effects.Any() {
