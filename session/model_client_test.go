@@ -32,16 +32,17 @@ type simClient struct {
 	abrupt bool   // … and the proxy learns of it before it reads the rest
 	silent bool   // it reads and writes nothing of its own any more
 
-	ops      int  // that it still wants to do
-	await    bool // it wants its answers first
-	unsynced bool // it has sent messages behind its last Sync
-	doomed   bool // a refused statement was longer than the buffer: the session ends
-	loose    bool // its startup settings may differ from the reference's: see nasty
-	binds    bool // it has set its tenant to a bound value
-	named    bool // … by a statement with a name, beside which there is no EXECUTE
-	executes bool // it has sent an EXECUTE, beside which there is no such statement
-	unsure   bool // it has bound a foreign value to what may stand for a statement that takes it
-	early    bool // it has sent a Sync that a COPY may have swallowed
+	ops      int      // that it still wants to do
+	await    bool     // it wants its answers first
+	later    [][]byte // what it writes before its next op, each behind the answers to the one before
+	unsynced bool     // it has sent messages behind its last Sync
+	doomed   bool     // a refused statement was longer than the buffer: the session ends
+	loose    bool     // its startup settings may differ from the reference's: see nasty
+	binds    bool     // it has set its tenant to a bound value
+	named    bool     // … by a statement with a name, beside which there is no EXECUTE
+	executes bool     // it has sent an EXECUTE, beside which there is no such statement
+	unsure   bool     // it has bound a foreign value to what may stand for a statement that takes it
+	early    bool     // it has sent a Sync that a COPY may have swallowed
 	ref      *postgres
 	seen     int // messages of ref.log that have arrived
 	received []byte

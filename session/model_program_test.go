@@ -24,10 +24,13 @@ func (c *simClient) act() {
 	c.catchUp()
 	if w := c.ref.waiting; w != nil && w.copying && !c.ref.skipping {
 		c.write(c.copyData())
+	} else if len(c.later) > 0 {
+		c.write(c.later[0])
+		c.later = c.later[1:]
 	} else {
 		c.write(c.op())
 	}
-	c.await = r.IntN(3) > 0
+	c.await = len(c.later) > 0 || r.IntN(3) > 0
 }
 
 // leave ends the client's side: politely, or not at any byte.
@@ -167,12 +170,17 @@ func (c *simClient) rebinding(text, value string) []byte {
 	case 3: // … or it is of another name
 		vain = append(parse("other", "begin -- "+misspelt), parse(name, "begin")...)
 	}
-	b := bytes.Join([][]byte{c.sync(), parse(name, text), c.sync()}, nil)
+	steps := [][]byte{bytes.Join([][]byte{c.sync(), parse(name, text), c.sync()}, nil)}
 	for range 1 + r.IntN(2) {
-		b = append(append(b, vain...), c.sync()...)
+		steps = append(steps, append(vain, c.sync()...))
 	}
 	c.unsynced = true
-	return bytes.Join([][]byte{b, bindValue("", name, value), execute("", 0), c.maybeSync()}, nil)
+	steps = append(steps, bytes.Join([][]byte{bindValue("", name, value), execute("", 0), c.maybeSync()}, nil))
+	if r.IntN(2) == 0 {
+		return bytes.Join(steps, nil)
+	}
+	c.later = steps[1:]
+	return steps[0]
 }
 
 // sync ends the batch.
