@@ -110,6 +110,8 @@ func (c *simClient) op() []byte {
 		return c.pipeline(2 + r.IntN(6))
 	case n < 53:
 		return c.pipeline(c.w.depth)
+	case n < 55:
+		return c.binding()
 	case n < 60:
 		return c.copyBatch()
 	case n < 72:
@@ -138,13 +140,13 @@ func (c *simClient) op() []byte {
 
 // binding sets the tenant to a value that is bound: mostly its own, which must pass.
 func (c *simClient) binding() []byte {
-	value := c.tenant.name
-	if c.w.guarded && c.w.rand.IntN(3) == 0 {
+	value, again := c.tenant.name, c.w.rand.IntN(2)
+	if c.w.guarded && c.w.rand.IntN(3) <= again {
 		value = evil
 	}
 	c.unsynced, c.binds = true, true
 	text := fmt.Sprintf("select %d 1 , set_config('app.current_tenant_id', $1, false)", c.w.newID(c))
-	if c.w.rand.IntN(3) == 0 {
+	if again == 1 {
 		return c.rebinding(text, value)
 	}
 	return bytes.Join([][]byte{parse("", text), bindValue("", "", value), execute("", 0), c.maybeSync()}, nil)
