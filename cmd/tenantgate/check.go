@@ -59,6 +59,9 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	if l.file.Context.Seal.KeyID == "" {
 		fmt.Fprintln(stdout, "\nnote:", unsealed)
 	}
+	if code == exitOK {
+		fmt.Fprintln(stdout, "\nThe tables and policies are examined by `tenantgate audit`.")
+	}
 	return code
 }
 
