@@ -97,8 +97,10 @@ func identify(ctx context.Context, conn *pgconn.PgConn, key SealKey) (s *backend
 			return nil, 0, fmt.Errorf("read who the backend is: %w", err)
 		}
 	}
-	s = &backendSeal{key: key, pid: n[0], epoch: n[1], clock: time.UnixMicro(n[2]), read: time.Now(), now: time.Now,
-		port: n[3], keeps: row[4] == "t"}
+	s = &backendSeal{
+		key: key, pid: n[0], epoch: n[1], clock: time.UnixMicro(n[2]), read: time.Now(), now: time.Now,
+		port: n[3], keeps: row[4] == "t",
+	}
 	if row[5] != "t" {
 		return s, 0, nil
 	}
