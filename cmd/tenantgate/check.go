@@ -17,6 +17,7 @@ type checked struct {
 	item string   // a key path
 	err  error    // nil: ok
 	warn []string // what is no error and yet should be known
+	note string   // what follows from how things stand
 	seal session.SealState
 }
 
@@ -55,6 +56,9 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 		for _, w := range c.warn {
 			fmt.Fprintf(stdout, "WARN %s: %s\n", c.item, w)
 		}
+		if c.note != "" {
+			fmt.Fprintf(stdout, "note %s: %s\n", c.item, c.note)
+		}
 	}
 	if l.file.Context.Seal.KeyID == "" {
 		fmt.Fprintln(stdout, "\nnote:", unsealed)
@@ -90,6 +94,9 @@ func (l *loaded) examineDatabases(ctx context.Context) []checked {
 			items[i] = checked{item: "databases." + name, err: err, seal: found.Seal}
 			if err == nil {
 				items[i].warn = append(warnForgeable(&found), warnSeal(&found.Seal)...)
+				if found.Seal.Whole() && l.server.Guard.HiddenSealed == session.GuardOff {
+					items[i].note = hiddenOff
+				}
 			}
 		})
 	}
@@ -133,6 +140,12 @@ func warnForgeable(found *session.Findings) []string {
 	return []string{"policies read " + strings.Join(found.Forgeable, ", ") + ", which tenantgate does not set: every client can set it to what it likes" +
 		reach + "; list it in context.settings"}
 }
+
+// hiddenOff says what a client may do where hidden_sql is off because the
+// database is sealed whole.
+const hiddenOff = "sealed whole, so context.guard.hidden_sql is off: DO and functions of a client's own forge no tenant, " +
+	"but by them any client can run what shared_role refuses, ALTER ROLE CURRENT_USER for one, and lock every tenant out until a DBA undoes it; " +
+	"with clients that write their own SQL set hidden_sql: enforce"
 
 // warnSeal words what keeps a database from being sealed whole.
 func warnSeal(s *session.SealState) (warn []string) {

@@ -167,6 +167,9 @@ func (l *loaded) refuseUnsafe() error {
 			l.server.Log.Info("the database is sealed", "key", db.item, "version", db.seal.Version, "key_id", db.seal.Key,
 				"tables", len(db.seal.Tables), "not_sealed", len(db.seal.Open()))
 		}
+		if db.note != "" {
+			l.server.Log.Info("the guard lets hidden SQL through", "key", db.item, "detail", db.note)
+		}
 		for _, w := range db.warn {
 			l.server.Log.Warn("a database needs attention", "key", db.item, "detail", w)
 		}
