@@ -176,7 +176,7 @@ func (c *simClient) message(m said) {
 func (c *simClient) like(got, want said) bool {
 	if c.unsure && got.typ == 'E' && want.typ == 'E' {
 		_, code, _, _ := wire.ErrorFields([]byte(got.body))
-		return string(code) == "42501"
+		return code == "42501"
 	}
 	if !c.loose || got.typ != want.typ || got.typ != 'D' && got.typ != 'd' {
 		return false
