@@ -3,6 +3,7 @@ package integration
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestADatabaseIsNotSealedWholeWhereAClientGetsAroundIt opens a sealed database by
@@ -48,4 +49,26 @@ func TestADatabaseIsNotSealedWholeWhereAClientGetsAroundIt(t *testing.T) {
 	if got := p.says("seal", "status"); !strings.Contains(got, whole) {
 		t.Errorf("status in the end: %s", got)
 	}
+}
+
+// TestATableThatIsAddedOpenEndsHiddenSQL opens a table in a database that was sealed
+// whole, and waits until a connection that the pool had kept lets no DO through.
+func TestATableThatIsAddedOpenEndsHiddenSQL(t *testing.T) {
+	t.Parallel()
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := sealedProxy(t, pg, database, with("context/guard", map[string]any{}))
+	pg.exec(t, database, "SELECT tenantgate.protect('tenants', 'id')")
+	passes := func() bool {
+		c := p.as(tenantA).pgconn(t)
+		defer closeSoon(c)
+		_, err := tryQuery(c, "DO 'BEGIN PERFORM 1; END'")
+		return err == nil
+	}
+	eventually(t, 40*time.Second, "DO is let through", passes)
+	pg.exec(t, database, "CREATE TABLE fresh (tenant_id uuid); ALTER TABLE fresh ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON fresh USING (true)")
+	if !passes() {
+		t.Error("the pool keeps no connection: this shows nothing")
+	}
+	eventually(t, 40*time.Second, "DO is refused", func() bool { return !passes() })
 }

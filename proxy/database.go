@@ -28,6 +28,10 @@ type database struct {
 
 	complained time.Time // when that was last logged
 
+	whole   wholeness // as it was looked at last, under mu
+	looked  time.Time
+	looking bool
+
 	probe    sync.Mutex // guards the answer that readyz gave last
 	probed   time.Time
 	probeErr error
@@ -90,6 +94,7 @@ func (d *database) closed(b *backend) {
 
 // tick lets the pool do what time brings.
 func (d *database) tick() {
+	d.watchWhole()
 	d.decide(func(now time.Time) []session.Action {
 		if next := d.pool.NextTick(); next.IsZero() || now.Before(next) {
 			return nil
