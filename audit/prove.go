@@ -137,6 +137,9 @@ func (p *prover) enter(tenant string) error {
 	}
 	if p.c.seal.installed {
 		sql = enterSealed
+		if err := p.run("discard sequences"); err != nil { // the latch of the tenant before
+			return err
+		}
 	}
 	if _, _, err := p.query(sql, tenant); err != nil {
 		return fmt.Errorf("enter the tenant: %w", err)
@@ -178,8 +181,8 @@ context as (
   select string_agg(int4send(octet_length(name)) || name || int4send(octet_length(value)) || value, ''::bytea order by i) as fields,
     (select array_agg(x order by i, k) from named, lateral (values (1, name), (2, value)) v(k, x)) as pairs from named),
 head as (
-  select k.ipad, k.opad, format('v1.%s.%s.999999999999.%s', k.kid,
+  select k.ipad, k.opad, format('v1.%s.%s.000000000000.%s', k.kid,
     lpad((extract(epoch from clock_timestamp())::bigint + 30)::text, 12, '0'), replace(gen_random_uuid()::text, '-', '')) as head
   from tenantgate.key k order by k.created desc limit 1)
 select tenantgate.enter(head, sha256(opad || sha256(ipad || convert_to(concat_ws(chr(10), 'tenantgate', head, pg_backend_pid(),
-  tenantgate.epoch(), ''), 'UTF8') || fields)), pairs) from head, context`
+  tenantgate.port(), tenantgate.epoch(), ''), 'UTF8') || fields)), pairs) from head, context`
