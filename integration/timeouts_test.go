@@ -116,14 +116,13 @@ func TestIdleClientsEnd(t *testing.T) {
 // TestBackendsRetire holds server_idle_timeout and server_lifetime.
 func TestBackendsRetire(t *testing.T) {
 	pg := sharedPostgres(t)
-	pids := func() int {
-		return pg.count(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_user'")
-	}
 	p := startProxy(t, pg, with("timeouts/server_idle_timeout", "1s"))
 	w := p.as(tenantA).login(t)
-	w.value("SELECT 1")
+	idle := w.value("SELECT pg_backend_pid()")
 	depart(w, "Terminate")
-	eventually(t, 10*time.Second, "idle backends are closed", func() bool { return pids() == 0 })
+	eventually(t, 10*time.Second, "an idle backend is closed", func() bool {
+		return pg.count(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE pid = "+idle) == 0
+	})
 	p = startProxy(t, pg, with("timeouts/server_lifetime", "1s"), func(p *proxy) { p.database("app", "app", "session", 1) })
 	pid := func() string {
 		w := p.as(tenantA).login(t)
