@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,9 @@ func newMetrics(s *Server) *metrics {
 	m.loginTime = prometheus.NewHistogram(histogram("login_seconds", "Time from accept to the hand-over of a client that logged in."))
 	m.waits = prometheus.NewHistogramVec(histogram("client_wait_seconds", "Time a client waited for a backend with its context entered."), []string{"database"})
 	m.registry.MustRegister(m.loginTime, m.waits, &census{m},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+			collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/live:bytes$")})), // the heap without its garbage
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info", Help: "The version that runs."}, []string{"version"})
 	build.WithLabelValues(s.config.Load().Version).Set(1)
 	m.registry.MustRegister(build)
