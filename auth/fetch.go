@@ -105,7 +105,10 @@ func (v *Verifier) missed(ring *keyring, a *algorithm, kid string) {
 // refreshJWKS keeps the JWKS fresh until ctx ends.
 func (v *Verifier) refreshJWKS(ctx context.Context) {
 	if v.jwks.url == "" {
-		v.watchJWKSFile(ctx)
+		v.jwks.file.follow(ctx, jwksFilePoll, v.installJWKS, func(text string) {
+			v.log.Error("auth.jwks.file does not load; the last good set stays in force",
+				"file", v.jwks.file.path, "error", text)
+		})
 		return
 	}
 	timer := time.NewTimer(0)
@@ -138,32 +141,5 @@ func (v *Verifier) refreshJWKS(ctx context.Context) {
 			retry = firstRetry
 		}
 		timer.Reset(time.Until(due))
-	}
-}
-
-// watchJWKSFile puts a changed JWKS file in force until ctx ends.
-func (v *Verifier) watchJWKSFile(ctx context.Context) {
-	ticker := time.NewTicker(jwksFilePoll)
-	defer ticker.Stop()
-	var last string
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		content, err := v.jwks.file.poll()
-		if err == nil && content != nil {
-			err = v.installJWKS(content)
-		}
-		text := ""
-		if err != nil {
-			text = err.Error()
-		}
-		if text != "" && text != last {
-			v.log.Error("auth.jwks.file does not load; the last good set stays in force",
-				"file", v.jwks.file.path, "error", text)
-		}
-		last = text
 	}
 }

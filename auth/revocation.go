@@ -105,32 +105,12 @@ func (v *Verifier) Revoked(id Identity) bool {
 // when it grew. Numbers of different Verifiers do not compare.
 func (v *Verifier) Revocations() uint64 { return v.revision.Load() }
 
-// watchRevocations polls the revoked file until ctx ends. What does not load is
-// logged once, and the previous set stays in force.
+// watchRevocations keeps the revocations what the file says until ctx ends.
 func (v *Verifier) watchRevocations(ctx context.Context) {
-	ticker := time.NewTicker(revokedPoll)
-	defer ticker.Stop()
-	var last string
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		content, err := v.revokedFile.poll()
-		if err == nil && content != nil {
-			err = v.revoke(content)
-		}
-		text := ""
-		if err != nil {
-			text = err.Error()
-		}
-		if text != "" && text != last {
-			v.log.Error("revoked_file does not load; the previous revocations stay in force",
-				"file", v.revokedFile.path, "error", text)
-		}
-		last = text
-	}
+	v.revokedFile.follow(ctx, revokedPoll, v.revoke, func(text string) {
+		v.log.Error("revoked_file does not load; the previous revocations stay in force",
+			"file", v.revokedFile.path, "error", text)
+	})
 }
 
 // revoke puts a new content of the revoked file in force.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
 	"os"
 	"syscall"
@@ -67,6 +68,33 @@ func (w *watched) poll() ([]byte, error) {
 		w.pending = &sum
 	}
 	return nil, nil
+}
+
+// follow polls until ctx ends and hands every new content to apply. What cannot be
+// read or applied is given to failed, once until it changes.
+func (w *watched) follow(ctx context.Context, every time.Duration, apply func(content []byte) error, failed func(text string)) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	var last string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		content, err := w.poll()
+		if err == nil && content != nil {
+			err = apply(content)
+		}
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if text != "" && text != last {
+			failed(text)
+		}
+		last = text
+	}
 }
 
 // read reads the file and notes its stamp, taken before the content so that a
