@@ -83,22 +83,29 @@ func BindValues(body []byte, dst [][]byte) (values [][]byte, ok bool) {
 	if !ok || len(rest) < 2 {
 		return dst, false
 	}
-	values = dst
 	count, rest := int(binary.BigEndian.Uint16(rest)), rest[2:]
 	if formats > 1 && formats != count {
 		return dst, false
 	}
-	for range count {
-		var value []byte
-		if value, rest, ok = cell(rest); !ok {
-			return dst, false
-		}
-		values = append(values, value)
+	if values, rest, ok = cells(rest, count, dst); !ok {
+		return dst, false
 	}
 	if _, rest, ok = formatCodes(rest); !ok || len(rest) != 0 {
 		return dst, false
 	}
 	return values, true
+}
+
+// cells cuts count values with their lengths off b and appends them to dst.
+func cells(b []byte, count int, dst [][]byte) (values [][]byte, rest []byte, ok bool) {
+	for range count {
+		var value []byte
+		if value, b, ok = cell(b); !ok {
+			return dst, nil, false
+		}
+		dst = append(dst, value)
+	}
+	return dst, b, true
 }
 
 // formatCodes cuts a counted list of format codes off b and returns how many they are.
@@ -216,17 +223,12 @@ func DataRow(body []byte, dst [][]byte) (values [][]byte, ok bool) {
 	if len(body) < 2 {
 		return dst, false
 	}
-	values = dst
 	count, rest := int(binary.BigEndian.Uint16(body)), body[2:]
 	if count > 0x7fff || len(rest) < 4*count {
 		return dst, false
 	}
-	for range count {
-		var value []byte
-		if value, rest, ok = cell(rest); !ok {
-			return dst, false
-		}
-		values = append(values, value)
+	if values, rest, ok = cells(rest, count, dst); !ok {
+		return dst, false
 	}
 	if len(rest) != 0 {
 		return dst, false
