@@ -25,15 +25,11 @@ type checked struct {
 // line for everything that was tried: the configuration itself, the JWKS, and
 // every database with its role.
 func runCheck(args []string, stdout, stderr io.Writer) int {
-	flags := newFlags("check", "-config FILE", stderr)
-	path := flags.String("config", "", "configuration `FILE`")
-	if code, ok := parseFlags(flags, args, stdout); !ok {
+	path, code, ok := parsePath("check", args, stdout, stderr)
+	if !ok {
 		return code
 	}
-	if *path == "" {
-		return usageError(flags, "-config is required")
-	}
-	l, err := load(*path, stderr)
+	l, err := load(path, stderr)
 	if err != nil {
 		fmt.Fprintln(stdout, "FAIL configuration")
 		return fail(stderr, err)
@@ -45,7 +41,6 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout)
 
-	code := exitOK
 	for _, c := range append([]checked{{item: "configuration"}}, l.examine(context.Background())...) {
 		if c.err != nil {
 			code = exitFailure

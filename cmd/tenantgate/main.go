@@ -114,6 +114,20 @@ func parseFlags(flags *flag.FlagSet, args []string, stdout io.Writer) (code int,
 	return exitOK, true
 }
 
+// parsePath is parseFlags for a command that takes -config and nothing else, and
+// returns what that names.
+func parsePath(name string, args []string, stdout, stderr io.Writer) (path string, code int, ok bool) {
+	flags := newFlags(name, "-config FILE", stderr)
+	flags.StringVar(&path, "config", "", "configuration `FILE`")
+	if code, ok := parseFlags(flags, args, stdout); !ok {
+		return "", code, false
+	}
+	if path == "" {
+		return "", usageError(flags, "-config is required"), false
+	}
+	return path, exitOK, true
+}
+
 // usageError says what is wrong with the arguments, and where it stands how they
 // go.
 func usageError(flags *flag.FlagSet, format string, args ...any) int {

@@ -202,19 +202,14 @@ COMMIT;
 
 // runSealStatus examines every database.
 func runSealStatus(args []string, stdout, stderr io.Writer) int {
-	flags := newFlags("seal status", "-config FILE", stderr)
-	path := flags.String("config", "", "configuration `FILE`")
-	if code, ok := parseFlags(flags, args, stdout); !ok {
+	path, code, ok := parsePath("seal status", args, stdout, stderr)
+	if !ok {
 		return code
 	}
-	if *path == "" {
-		return usageError(flags, "-config is required")
-	}
-	l, err := load(*path, stderr)
+	l, err := load(path, stderr)
 	if err != nil {
 		return fail(stderr, err)
 	}
-	code := exitOK
 	for _, c := range l.examineDatabases(context.Background()) {
 		c.printSeal(stdout)
 		if c.err != nil || !c.seal.Whole() {

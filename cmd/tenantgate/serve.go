@@ -23,13 +23,9 @@ const unsealed = "the context is not sealed: the guard is a filter, and a client
 // runServe runs the proxy until it is told to stop. SIGHUP reloads the
 // configuration, SIGTERM and SIGINT drain, a second one ends at once.
 func runServe(args []string, stdout, stderr io.Writer) int {
-	flags := newFlags("serve", "-config FILE", stderr)
-	path := flags.String("config", "", "configuration `FILE`")
-	if code, ok := parseFlags(flags, args, stdout); !ok {
+	path, code, ok := parsePath("serve", args, stdout, stderr)
+	if !ok {
 		return code
-	}
-	if *path == "" {
-		return usageError(flags, "-config is required")
 	}
 	// Before anything can take time: a signal during start-up is not lost.
 	signals := make(chan os.Signal, 8)
@@ -38,7 +34,7 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 
 	logs := newLogQueue(stderr)
 	defer logs.Close()
-	l, err := load(*path, logs)
+	l, err := load(path, logs)
 	if err != nil {
 		return fail(stderr, err)
 	}
@@ -49,7 +45,7 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, fmt.Errorf("starting: %w", err))
 	}
-	s := &serving{server: server, path: *path, logs: logs, log: l.server.Log}
+	s := &serving{server: server, path: path, logs: logs, log: l.server.Log}
 	l.announce(s.log)
 	s.refresh(l.verifier)
 	defer func() { s.endRefresh() }() // the last one, after reloads
