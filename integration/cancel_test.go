@@ -44,13 +44,7 @@ func TestACancelReachesItsStatement(t *testing.T) {
 			})
 		}
 	}
-	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
-	t.Run("proxy", func(t *testing.T) {
-		p := startProxy(t, pg)
-		for _, ep := range p.everyMode(tenantA) {
-			run(t, ep)
-		}
-	})
+	everywhere(t, pg, run)
 }
 
 // TestACancelWhileIdleHitsNothing cancels a session that runs nothing; what it

@@ -145,12 +145,7 @@ func TestTheContextOutlivesResetsInPipelines(t *testing.T) {
 			w.close()
 		}
 	}
-	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
-	t.Run("proxy", func(t *testing.T) {
-		for _, ep := range startProxy(t, pg).everyMode(tenantA) {
-			run(t, ep)
-		}
-	})
+	everywhere(t, pg, run)
 }
 
 // TestTheAnswersToAResetAreTheServersOwn compares the whole answer: the proxy's
@@ -198,14 +193,7 @@ func TestTheContextInTransactions(t *testing.T) {
 		}
 		return b.String()
 	}
-	var want string
-	t.Run("direct", func(t *testing.T) { want = run(t, pg.direct(tenantA)) })
-	t.Run("proxy", func(t *testing.T) {
-		p := startProxy(t, pg)
-		for _, ep := range p.everyMode(tenantA) {
-			same(t, ep.database, want, run(t, ep))
-		}
-	})
+	sameEverywhere(t, pg, run)
 }
 
 // TestAClientCannotChangeItsContext holds the guard's part: naming a reserved

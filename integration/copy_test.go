@@ -73,13 +73,7 @@ func TestAnErrorInACopyStopsIt(t *testing.T) {
 			w.close()
 		}
 	}
-	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
-	t.Run("proxy", func(t *testing.T) {
-		p := startProxy(t, pg)
-		for _, ep := range p.everyMode(tenantA) {
-			run(t, ep)
-		}
-	})
+	everywhere(t, pg, run)
 }
 
 // TestACopyOfManyRowsArrivesWhole copies 40 MB in and out again.
@@ -108,14 +102,7 @@ func TestACopyOfManyRowsArrivesWhole(t *testing.T) {
 		size, sum := hashRows(t, w)
 		return fmt.Sprint(size, " ", sum)
 	}
-	var want string
-	t.Run("direct", func(t *testing.T) { want = run(t, pg.direct(tenantA)) })
-	t.Run("proxy", func(t *testing.T) {
-		p := startProxy(t, pg)
-		for _, ep := range p.everyMode(tenantA) {
-			same(t, ep.database, want, run(t, ep))
-		}
-	})
+	sameEverywhere(t, pg, run)
 }
 
 // TestACopyOutThatNobodyReadsEnds stalls in the middle of a COPY out and then
@@ -140,13 +127,7 @@ func TestACopyOutThatNobodyReadsEnds(t *testing.T) {
 			return pg.count(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%unread%' AND pid <> pg_backend_pid()") == 0
 		})
 	}
-	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
-	t.Run("proxy", func(t *testing.T) {
-		p := startProxy(t, pg)
-		for _, ep := range p.everyMode(tenantA) {
-			run(t, ep)
-		}
-	})
+	everywhere(t, pg, run)
 }
 
 // TestTheTailOfALongStreamIsNotHeldBack lets a long COPY pause: what PostgreSQL

@@ -146,3 +146,27 @@ func one(t testing.TB, c *pgconn.PgConn, sql string) string {
 	}
 	return rows[0][0]
 }
+
+// everywhere plays run direct and through a proxy in every pool mode.
+func everywhere(t *testing.T, pg *postgres, run func(t *testing.T, ep endpoint)) {
+	t.Helper()
+	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
+	t.Run("proxy", func(t *testing.T) {
+		for _, ep := range startProxy(t, pg).everyMode(tenantA) {
+			run(t, ep)
+		}
+	})
+}
+
+// sameEverywhere plays run as everywhere does: what it returns must be the same.
+func sameEverywhere(t *testing.T, pg *postgres, run func(t *testing.T, ep endpoint) string) {
+	t.Helper()
+	var want *string
+	everywhere(t, pg, func(t *testing.T, ep endpoint) {
+		got := run(t, ep)
+		if want == nil {
+			want = &got
+		}
+		same(t, ep.database, *want, got)
+	})
+}

@@ -158,10 +158,5 @@ func TestANotificationReachesAnIdleClient(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	t.Run("direct", func(t *testing.T) { run(t, pg.direct(tenantA)) })
-	t.Run("proxy", func(t *testing.T) {
-		for _, ep := range startProxy(t, pg).everyMode(tenantA) {
-			run(t, ep)
-		}
-	})
+	everywhere(t, pg, run)
 }
