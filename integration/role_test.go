@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -100,9 +101,30 @@ func TestTheAuditOfTheRoleIsCounted(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "TG029 warning") || !strings.Contains(string(out), "CREATEDB") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
-	pg.exec(t, "app", "ALTER ROLE app_user NOCREATEDB; REVOKE CREATE ON SCHEMA public FROM app_user")
+	pg.exec(t, "app", "ALTER ROLE app_user NOCREATEDB; REVOKE CREATE ON SCHEMA public FROM app_user; ALTER ROLE app_user SET app.is_admin = 'true'")
+	if out, err := exec.Command(proxyBinary(t), "check", "-config", p.configFile).CombinedOutput(); err == nil || !strings.Contains(string(out), "FAIL databases.app: TG042 error") {
+		t.Errorf("check of a stored value: %v\n%s", err, out)
+	}
+	pg.exec(t, "app", "ALTER ROLE app_user RESET app.is_admin; CREATE POLICY p ON users USING (current_setting('app.region', true) = 'x')")
+	if out, err := exec.Command(proxyBinary(t), "check", "-config", p.configFile).CombinedOutput(); err == nil || !strings.Contains(string(out), "FAIL databases.app: policies read app.region") {
+		t.Errorf("check of a policy that reads another setting: %v\n%s", err, out)
+	}
+	pg.exec(t, "app", "DROP POLICY p ON users")
+	p.database("late", "late", "session", 2)
 	p.reload(t)
 	eventually(t, 10*time.Second, "the next reload counts them no more", func() bool {
 		return p.metrics(t).sum("audit_findings", `level="warning"`) == warnings
+	})
+	if got := p.metrics(t).of("audit_findings"); got.sum("audit_findings", `database="app"`) == 0 || strings.Contains(fmt.Sprint(got), `database="late"`) {
+		t.Errorf("of a database that does not answer: %v", got)
+	}
+	pg.exec(t, "postgres", "CREATE DATABASE late TEMPLATE app")
+	eventually(t, 20*time.Second, "a database that answers late is audited", func() bool {
+		return p.metrics(t).sum("audit_findings", `database="late"`) == p.metrics(t).sum("audit_findings", `database="app"`)
+	})
+	delete(p.config["databases"].(map[string]any), "late")
+	p.reload(t)
+	eventually(t, 10*time.Second, "a database that is gone is not counted", func() bool {
+		return !strings.Contains(fmt.Sprint(p.metrics(t).of("audit_findings")), `database="late"`)
 	})
 }

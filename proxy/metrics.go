@@ -81,8 +81,8 @@ func newMetrics(s *Server) *metrics {
 	m.reloadOK = gauge("config_last_reload_successful", "Whether the last reload of the configuration succeeded.")
 	m.reloadAt = gauge("config_last_reload_success_timestamp_seconds", "When the configuration was last loaded successfully.")
 	m.audited = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "audit_findings", Help: "What the rules about the role and the seal found at the start or the last reload.",
-	}, []string{"level"})
+		Namespace: namespace, Name: "audit_findings", Help: "What the rules about the role and the seal found in the database after the start or the last reload.",
+	}, []string{"database", "level"})
 	m.registry.MustRegister(m.audited)
 	m.loginTime = prometheus.NewHistogram(histogram("login_seconds", "Time from accept to the hand-over of a client that logged in."))
 	m.waits = prometheus.NewHistogramVec(histogram("client_wait_seconds", "Time a client waited for a backend with its context entered."), []string{"database"})

@@ -36,6 +36,7 @@ var promised = map[string]struct {
 	"cancel_requests_total":                        {"COUNTER", []string{"result"}},
 	"config_last_reload_successful":                {"GAUGE", nil},
 	"config_last_reload_success_timestamp_seconds": {"GAUGE", nil},
+	"audit_findings":                               {"GAUGE", []string{"database", "level"}},
 	"build_info":                                   {"GAUGE", []string{"version"}},
 }
 
@@ -63,6 +64,7 @@ func measured(t *testing.T) *metrics {
 	m.login(endSuccess)
 	m.guarded("context")
 	m.cancel(resultOK)
+	s.Audited("app", map[string]int{"error": 1})
 	d := m.database("app")
 	d.connect(resultOK)
 	d.reset(resultOK)

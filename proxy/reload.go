@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tenantgate/tenantgate/session"
 )
 
@@ -34,6 +36,7 @@ func (s *Server) Reload(cfg Config) error {
 			delete(s.databases, name)
 			s.retired = append(s.retired, d)
 			gone = append(gone, d)
+			s.metrics.audited.DeletePartialMatch(prometheus.Labels{"database": name})
 		}
 	}
 	s.mu.Unlock()
@@ -92,10 +95,15 @@ func (d *database) gone() bool {
 	return len(d.open) == 0
 }
 
-// Audited tells the metrics how many findings of each level the last audit of
-// the databases has.
-func (s *Server) Audited(findings map[string]int) {
+// Audited tells the metrics how many findings of each level the last audit of a
+// database has. What is no database of the configuration any more is not noted.
+func (s *Server) Audited(database string, findings map[string]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.databases[database] == nil {
+		return
+	}
 	for level, n := range findings {
-		s.metrics.audited.WithLabelValues(level).Set(float64(n))
+		s.metrics.audited.WithLabelValues(database, level).Set(float64(n))
 	}
 }

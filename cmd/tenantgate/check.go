@@ -9,13 +9,15 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/tenantgate/tenantgate/audit"
 	"github.com/tenantgate/tenantgate/session"
 )
 
 // checked is one line of the check command's report.
 type checked struct {
 	item string   // a key path
-	err  error    // nil: ok
+	err  error    // nil: it answers as it should
+	fail []string // errors that the audit's rules find in a database that answers
 	warn []string // what is no error and yet should be known
 	note string   // what follows from how things stand
 	seal session.SealState
@@ -47,7 +49,13 @@ func runCheck(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stdout, "FAIL %s: %s\n", c.item, strings.TrimPrefix(c.err.Error(), c.item+": "))
 			continue
 		}
-		fmt.Fprintf(stdout, "ok   %s\n", c.item)
+		for _, f := range c.fail {
+			code = exitFailure
+			fmt.Fprintf(stdout, "FAIL %s: %s\n", c.item, f)
+		}
+		if len(c.fail) == 0 {
+			fmt.Fprintf(stdout, "ok   %s\n", c.item)
+		}
 		for _, w := range c.warn {
 			fmt.Fprintf(stdout, "WARN %s: %s\n", c.item, w)
 		}
@@ -88,7 +96,8 @@ func (l *loaded) examineDatabases(ctx context.Context) []checked {
 			}
 			items[i] = checked{item: "databases." + name, err: err, seal: found.Seal}
 			if err == nil {
-				items[i].warn = append(warnForgeable(&found), warnSeal(&found.Seal)...)
+				items[i].sayForgeable(&found)
+				items[i].saySeal(&found.Seal)
 				if found.Seal.Whole() && l.server.Guard.HiddenSealed == session.GuardOff {
 					items[i].note = hiddenOff
 				}
@@ -110,10 +119,17 @@ func (l *loaded) examineSchema(ctx context.Context, items []checked) {
 	}
 	for _, a := range l.auditRoles(ctx, names) {
 		for i := range items {
-			if items[i].item != a.item {
+			if items[i].item != a.item() {
 				continue
 			}
-			items[i].warn = append(items[i].warn, a.auditLines()...)
+			for _, f := range a.unsaid() {
+				line := f.Rule.ID + " " + f.Rule.Level.String() + ": " + f.Rule.Title + ": " + f.Kind + " " + f.Name() + ": " + f.Evidence
+				if f.Rule.Level == audit.LevelError && !l.server.Databases[a.name].AllowUnsafeRole {
+					items[i].fail = append(items[i].fail, line)
+				} else {
+					items[i].warn = append(items[i].warn, line)
+				}
+			}
 			if a.err != nil {
 				items[i].warn = append(items[i].warn, "it could not be audited: "+a.err.Error())
 			}
@@ -121,19 +137,20 @@ func (l *loaded) examineSchema(ctx context.Context, items []checked) {
 	}
 }
 
-// warnForgeable words what it means that policies decide by settings which the
+// sayForgeable words what it means that policies decide by settings which the
 // context does not enter. In a database that is sealed whole they reach no other
-// tenant.
-func warnForgeable(found *session.Findings) []string {
+// tenant, and that is no error.
+func (c *checked) sayForgeable(found *session.Findings) {
 	if len(found.Forgeable) == 0 {
-		return nil
+		return
 	}
-	reach := ""
+	what := "policies read " + strings.Join(found.Forgeable, ", ") + ", which tenantgate does not set: every client can set it to what it likes"
+	const mend = "; list it in context.settings"
 	if found.Seal.Whole() {
-		reach = ", though within its tenant only"
+		c.warn = append(c.warn, what+", though within its tenant only"+mend)
+	} else {
+		c.fail = append(c.fail, what+mend)
 	}
-	return []string{"policies read " + strings.Join(found.Forgeable, ", ") + ", which tenantgate does not set: every client can set it to what it likes" +
-		reach + "; list it in context.settings"}
 }
 
 // hiddenOff says what a client may do where hidden_sql is off because the
@@ -142,27 +159,27 @@ const hiddenOff = "sealed whole, so context.guard.hidden_sql is off: DO and func
 	"but by them any client can run what shared_role refuses, ALTER ROLE CURRENT_USER for one, and lock every tenant out until a DBA undoes it; " +
 	"with clients that write their own SQL set hidden_sql: enforce"
 
-// warnSeal words what keeps a database from being sealed whole.
-func warnSeal(s *session.SealState) (warn []string) {
+// saySeal words what keeps a database from being sealed whole.
+func (c *checked) saySeal(s *session.SealState) {
 	switch {
 	case s.Version == 0:
-		return nil
+		return
 	case s.Key == "":
-		return []string{"the database is sealed and context.seal names no key: its sealed tables show no rows"}
+		c.warn = append(c.warn, "the database is sealed and context.seal names no key: its sealed tables show no rows")
+		return
 	}
 	if len(s.Tables) == 0 {
-		warn = append(warn, "the database is sealed and no table has row security: the seal protects nothing")
+		c.warn = append(c.warn, "the database is sealed and no table has row security: the seal protects nothing")
 	}
 	if open := s.Open(); len(open) > 0 {
-		warn = append(warn, "not sealed, so that a client with SQL access can forge its tenant there: "+strings.Join(open, ", ")+
+		c.warn = append(c.warn, "not sealed, so that a client with SQL access can forge its tenant there: "+strings.Join(open, ", ")+
 			"; see tenantgate seal status")
 	}
 	if len(s.Creates) > 0 {
-		warn = append(warn, "not sealed whole: the backend role may create functions that the sessions of other tenants call, in the "+
+		c.warn = append(c.warn, "not sealed whole: the backend role may create functions that the sessions of other tenants call, in the "+
 			strings.Join(s.Creates, ", the ")+"; "+revokeCreate(s.Creates[0]))
 	}
 	if len(s.Excess) > 0 {
-		warn = append(warn, "somebody can get at the seal itself: "+strings.Join(s.Excess, ", ")+"; run tenantgate seal sql again")
+		c.fail = append(c.fail, "somebody can get at the seal itself: "+strings.Join(s.Excess, ", ")+"; run tenantgate seal sql again")
 	}
-	return warn
 }

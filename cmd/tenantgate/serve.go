@@ -166,7 +166,7 @@ func (l *loaded) refuseUnsafe() error {
 		if db.note != "" {
 			l.server.Log.Info("the guard lets hidden SQL through", "key", db.item, "detail", db.note)
 		}
-		for _, w := range db.warn {
+		for _, w := range append(db.fail, db.warn...) {
 			l.server.Log.Warn("a database needs attention", "key", db.item, "detail", w)
 		}
 	}
