@@ -197,7 +197,8 @@ func (b *backend) cancelling(n int) {
 
 // discard gives the backend up: nobody will use it again. Where it still runs a
 // statement the connection is broken first, so that PostgreSQL ends with the
-// next thing it wants to say, and then the statement is cancelled.
+// next thing it wants to say, and then the statement is cancelled: the other way
+// round it could go on to a statement that was sent behind, and notice nothing.
 func (b *backend) discard(why session.Reason, cause error) {
 	if b.mode == backendClosing {
 		return
@@ -218,15 +219,18 @@ func (b *backend) discard(why session.Reason, cause error) {
 	}
 	_ = unix.SetsockoptLinger(b.sock.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // a Unix socket needs none
 	l.close(b.sock)
-	wait := b.db.timeouts().CancelWait
-	b.db.server.cancelling.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), wait)
-		defer cancel()
-		if _, err := b.be.Cancel(ctx); err != nil {
-			b.db.server.log().Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
-		}
-		b.db.closed(b)
-	})
+	l.behind = append(l.behind, func() { b.db.server.cancelling.Go(b.cancelLast) })
+}
+
+// cancelLast cancels what runs on a backend whose connection is closed, and frees
+// its place.
+func (b *backend) cancelLast() {
+	ctx, cancel := context.WithTimeout(context.Background(), b.db.timeouts().CancelWait)
+	defer cancel()
+	if _, err := b.be.Cancel(ctx); err != nil {
+		b.db.server.log().Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
+	}
+	b.db.closed(b)
 }
 
 // finish is called when a backend that was given up has closed by itself.

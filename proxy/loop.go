@@ -23,6 +23,7 @@ type loop struct {
 	poll    *poller
 	sockets []*socket // by file descriptor
 	dead    []*socket // closed in this turn; their descriptors are freed at its end
+	behind  []func()  // what is done once they are
 	again   []*socket // to be read once more without an event
 	bulk    []*socket // that gather
 	timers  timers
@@ -225,6 +226,12 @@ func (l *loop) bury() {
 		l.dead[i] = nil
 	}
 	l.dead = l.dead[:0]
+	for len(l.behind) > 0 {
+		f := l.behind[0]
+		l.behind = l.behind[1:] // first: it must not come again if f fails
+		f()
+	}
+	l.behind = nil
 }
 
 // resume reads a socket again at the end of the turn, because it has bytes that

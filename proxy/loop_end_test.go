@@ -2,6 +2,27 @@ package proxy
 
 import "testing"
 
+func TestWhatIsBehindAClosedSocketWaitsForItsEnd(t *testing.T) {
+	r := startLoop(t)
+	c, peer := r.plain()
+	done := make(chan error, 1)
+	r.do(func() {
+		r.close(c.s)
+		r.behind = append(r.behind, func() {
+			_, err := peer.Read(make([]byte, 1)) // at once, if the other end is closed
+			done <- err
+		})
+	})
+	if err := soon(t, done); err == nil {
+		t.Error("the peer read something")
+	}
+	r.do(func() {
+		if len(r.behind) != 0 {
+			t.Error("it is done once more")
+		}
+	})
+}
+
 func TestEveryLetterThatWasTakenRuns(t *testing.T) {
 	l, err := newLoop()
 	if err != nil {
