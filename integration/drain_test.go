@@ -44,15 +44,17 @@ func TestADrainLetsWorkFinish(t *testing.T) {
 		if code := p.waitExit(5 * time.Second); code != 0 {
 			t.Errorf("exit %d", code)
 		}
-		noBackends(t, pg)
+		noBackends(t, p)
 	}
 }
 
-// noBackends waits until PostgreSQL has no connection of the proxy's role left.
-func noBackends(t *testing.T, pg *postgres) {
+// noBackends waits until PostgreSQL has no connection of the proxy's role left that
+// is younger than the proxy: what another test has left is not the proxy's.
+func noBackends(t *testing.T, p *proxy) {
 	t.Helper()
 	eventually(t, 5*time.Second, "no backend is left", func() bool {
-		return pg.count(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_user'") == 0
+		return p.pg.count(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app_user' AND backend_start >= '"+
+			p.launched.Format(time.RFC3339Nano)+"'") == 0
 	})
 }
 
@@ -71,7 +73,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 		if code := p.waitExit(2 * time.Second); code == -1 {
 			t.Error("the second signal did not end the proxy at once")
 		}
-		noBackends(t, pg)
+		noBackends(t, p)
 	}
 }
 
@@ -92,7 +94,7 @@ func TestADrainEndsInTime(t *testing.T) {
 	if _, code := lastError(frames); code != "57P01" && len(frames) > 0 {
 		t.Errorf("the client read %s", show(frames))
 	}
-	noBackends(t, pg)
+	noBackends(t, p)
 }
 
 // TestSIGTERMWhileABackendIsAwaited ends a client that has not got one yet.

@@ -30,6 +30,7 @@ type proxy struct {
 	port       int
 	httpPort   int
 	cmd        *exec.Cmd
+	launched   time.Time
 	exited     chan struct{} // closed when the process is gone; exitErr is set then
 	exitErr    error
 	log        *logBuffer
@@ -144,6 +145,7 @@ func (p *proxy) launchAs(t testing.TB, cmd *exec.Cmd) {
 	p.log = &logBuffer{}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, p.log, p.log
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
+	p.launched = time.Now()
 	if err := spawned.run(cmd, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func TestARoleThatBecomesUnsafeIsRefused(t *testing.T) {
 	depart(p.as(tenantA).login(t), "Terminate")
 	pg.exec(t, "postgres", "ALTER ROLE app_user BYPASSRLS")
 	pg.exec(t, "postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app_user'")
-	noBackends(t, pg)
+	noBackends(t, p)
 	if w, err := p.as(tenantA).tryLogin(t); err == nil {
 		t.Errorf("a client got in and sees %s users", w.value("SELECT count(*) FROM users"))
 	}

@@ -85,7 +85,7 @@ func TestAServerThatRefusesTheProxyTellsTheClientLittle(t *testing.T) {
 		"database closed":  {"UPDATE pg_database SET datallowconn = false WHERE datname = 'app'", "UPDATE pg_database SET datallowconn = true WHERE datname = 'app'"},
 	} {
 		pg.exec(t, "postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'app_user'")
-		noBackends(t, pg)
+		noBackends(t, p)
 		pg.exec(t, "postgres", sql[0])
 		_, err := p.as(tenantA).tryLogin(t)
 		if err == nil || !strings.Contains(err.Error(), "V=FATAL") || !strings.Contains(err.Error(), "C=08006") && !strings.Contains(err.Error(), "C=53300") {
