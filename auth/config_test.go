@@ -161,3 +161,19 @@ func TestTokensWithoutKidTryABoundedNumberOfKeys(t *testing.T) {
 	last := cfg.Keys[len(cfg.Keys)-1]
 	wantAccepted(t, v, signed(t, "HS256", last.KeyID, []byte(last.Secret), goodClaims(nil)))
 }
+
+func TestATenantIsReadAsTokensHaveIt(t *testing.T) {
+	for _, tt := range []struct{ format, text, want string }{
+		{"uuid", "AAAAAAAA-0000-4000-8000-00000000000A", "aaaaaaaa-0000-4000-8000-00000000000a"},
+		{"uuid", "acme", ""},
+		{"text", "Acme", "Acme"},
+		{"[a-z]+", "acme", "acme"},
+		{"[a-z]+", "acme2", ""},
+		{"[", "acme", "acme"}, // New reports the format
+		{"text", "", ""},
+	} {
+		if got, err := Tenant(tt.format, tt.text); got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s by %s is %q, %v; want %q", tt.text, tt.format, got, err, tt.want)
+		}
+	}
+}

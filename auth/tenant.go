@@ -123,3 +123,11 @@ func isInteger(s string) bool {
 	}
 	return strings.Trim(digits, "0123456789") == ""
 }
+
+// Tenant returns a tenant's text in the form in which [Identity.Tenant] has it by
+// this tenant_format, or why no token can carry it. A format that is not valid
+// forbids nothing: New reports it.
+func Tenant(format, text string) (string, error) {
+	rule, _ := newTenantRule("", format)
+	return rule.normalise(text)
+}

@@ -52,6 +52,14 @@ type client struct {
 	ended    bool // the session is over and counted
 	finishBy int64
 
+	timed    bool  // its statements or transactions have a time limit, see overtime.go
+	stopping bool  // a statement of it is being cancelled for that
+	ran      int64 // when the statement at hand began; 0: none runs
+	opened   int64 // when the transaction at hand began; 0: none is open
+	watched  watched
+	bounds   *Bounds // by boundBy, see limits
+	boundBy  *Config
+
 	timer    timer
 	id       auth.Identity
 	entry    *session.Entry
@@ -152,7 +160,7 @@ func (c *client) readable() {
 		c.discardInput()
 		return
 	}
-	if !c.welcomed {
+	if !c.welcomed || c.stopping {
 		return
 	}
 	if c.stalled {
@@ -187,6 +195,9 @@ func (c *client) take(p []byte) {
 		c.goodbye = true
 		c.sock.in = nil
 	}
+	if c.timed {
+		c.clocks()
+	}
 	c.step()
 }
 
@@ -214,6 +225,9 @@ func (c *client) fromServer(p []byte) int {
 	}
 	c.sock.send(out.Client...)
 	c.backend.sock.send(out.Server...)
+	if c.timed {
+		c.clocks()
+	}
 	c.db.metrics.count(&c.lease.Stats)
 	if err != nil {
 		c.serverFault(err)
@@ -294,7 +308,7 @@ func (c *client) step() {
 
 // flowControl lets each side be read only while the other takes what it is sent.
 func (c *client) flowControl() {
-	wanted := c.welcomed && !c.goodbye && !c.muted && len(c.backend.sock.out) == 0 && !c.lease.Holding()
+	wanted := c.welcomed && !c.goodbye && !c.muted && !c.stopping && len(c.backend.sock.out) == 0 && !c.lease.Holding()
 	if !wanted && len(c.sock.in) > 0 && c.lease.Holding() {
 		c.stalled = true
 	}

@@ -73,23 +73,23 @@ type Database struct {
 
 // Limits are the bounds of `limits`. Zero means no bound where the key says so.
 type Limits struct {
-	MaxClientConn       int
-	MaxUnauthenticated  int
-	MaxTenantClientConn int
-	MaxTenantServerConn int
-	StatementBuffer     int // bytes
+	MaxClientConn      int
+	MaxUnauthenticated int
+	Tenant             Bounds         // of every tenant that has none of its own
+	Tenants            []TenantLimits // of those that have; the first that fits counts
+	StatementBuffer    int            // bytes
 }
 
-// Timeouts are the durations of `timeouts`; zero means none where the key says so.
+// Timeouts are the durations of `timeouts`, but for those that a tenant can have
+// of its own; zero means none where the key says so.
 type Timeouts struct {
-	ClientLogin     time.Duration
-	QueryWait       time.Duration
-	ClientIdle      time.Duration
-	IdleTransaction time.Duration
-	ServerConnect   time.Duration
-	ServerReset     time.Duration
-	ServerLifetime  time.Duration
-	ServerIdle      time.Duration
-	CancelWait      time.Duration
-	Shutdown        time.Duration
+	ClientLogin    time.Duration
+	QueryWait      time.Duration
+	ClientIdle     time.Duration
+	ServerConnect  time.Duration
+	ServerReset    time.Duration
+	ServerLifetime time.Duration
+	ServerIdle     time.Duration
+	CancelWait     time.Duration
+	Shutdown       time.Duration
 }

@@ -51,7 +51,10 @@ func (d *database) timeouts() *Timeouts { return &d.server.config.Load().Timeout
 
 // acquire asks for a backend for c; granted or failed is called on c's loop.
 func (d *database) acquire(c *client) {
-	d.decide(func(now time.Time) []session.Action { return d.pool.Acquire(now, c.id, &c.waiter) })
+	d.decide(func(now time.Time) []session.Action {
+		c.waiter.Most = c.limits().MaxServerConn // under mu: what a reload changes behind this, Rebound tells the pool
+		return d.pool.Acquire(now, c.id, &c.waiter)
+	})
 }
 
 // leave takes a request back.

@@ -15,7 +15,8 @@ func (c *client) arm() {
 			next = t
 		}
 	}
-	t := c.db.timeouts()
+	bounds := c.limits()
+	c.watch(at)
 	if c.expires > 0 {
 		if c.loop.now < c.expires {
 			at(c.expires)
@@ -26,7 +27,7 @@ func (c *client) arm() {
 	if c.finishBy > 0 {
 		at(c.finishBy)
 	}
-	for _, limit := range []time.Duration{t.ClientIdle, t.IdleTransaction} {
+	for _, limit := range []time.Duration{c.db.timeouts().ClientIdle, bounds.IdleTransaction} {
 		if limit > 0 {
 			at(max(c.active+int64(limit), c.loop.now+int64(limit)/8))
 		}
@@ -50,6 +51,7 @@ func (c *client) deadline(now int64) {
 		c.end(&refusal{reason: why})
 		return
 	}
+	c.overtime(now)
 	if c.backend != nil {
 		c.flowControl()
 	}
@@ -73,10 +75,12 @@ func (c *client) overdue(now int64) reason {
 		}
 		return ""
 	}
-	t := c.db.timeouts()
+	bounds, clientIdle := c.limits(), c.db.timeouts().ClientIdle
 	between := c.lease.Idle() && c.lease.Status() == 'I'
 	quiet := c.lease.AwaitsClient()
 	switch {
+	case bounds.Transaction > 0 && c.opened > 0 && now-c.opened >= int64(bounds.Transaction):
+		return endTransaction
 	case c.goodbye:
 		if c.finishBy > 0 && now >= c.finishBy {
 			return endClientGone
@@ -85,9 +89,9 @@ func (c *client) overdue(now int64) reason {
 		return endExpired
 	case between && c.server.draining.Load():
 		return endDrain
-	case t.ClientIdle > 0 && between && now-c.active >= int64(t.ClientIdle):
+	case clientIdle > 0 && between && now-c.active >= int64(clientIdle):
 		return endIdle
-	case t.IdleTransaction > 0 && quiet && !between && now-c.active >= int64(t.IdleTransaction):
+	case bounds.IdleTransaction > 0 && quiet && !between && now-c.active >= int64(bounds.IdleTransaction):
 		return endIdleTx
 	}
 	return ""

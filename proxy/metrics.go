@@ -57,6 +57,7 @@ type databaseMetrics struct {
 	received     atomic.Uint64
 	sent         atomic.Uint64
 	switches     atomic.Uint64
+	overtime     atomic.Uint64
 }
 
 func newMetrics(s *Server) *metrics {
@@ -190,6 +191,7 @@ var (
 	txDesc      = describe("transactions_total", "Answers after which no transaction was open.", "database")
 	recvDesc    = describe("received_bytes_total", "Bytes of protocol received from clients.", "database")
 	sentDesc    = describe("sent_bytes_total", "Bytes of protocol sent to clients.", "database")
+	timeoutDesc = describe("statement_timeouts_total", "Statements that were cancelled because of statement_timeout.", "database")
 	switchDesc  = describe("tenant_switches_total", "Leases of a backend whose last tenant was another one.", "database")
 )
 
@@ -199,7 +201,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (c *census) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{clientsDesc, serversDesc, queriesDesc, txDesc, recvDesc, sentDesc, switchDesc} {
+	for _, d := range []*prometheus.Desc{clientsDesc, serversDesc, queriesDesc, txDesc, recvDesc, sentDesc, switchDesc, timeoutDesc} {
 		ch <- d
 	}
 }
@@ -221,6 +223,7 @@ func (c *census) Collect(ch chan<- prometheus.Metric) {
 		ch <- counterOf(recvDesc, m.received.Load(), d.name)
 		ch <- counterOf(sentDesc, m.sent.Load(), d.name)
 		ch <- counterOf(switchDesc, m.switches.Load(), d.name)
+		ch <- counterOf(timeoutDesc, m.overtime.Load(), d.name)
 	}
 	ch <- gaugeOf(clientsDesc, s.arrivals.count(), "", clientLogin.String())
 }

@@ -32,6 +32,7 @@ var promised = map[string]struct {
 	"server_resets_total":                          {"COUNTER", []string{"database", "result"}},
 	"server_discarded_total":                       {"COUNTER", []string{"database", "reason"}},
 	"tenant_switches_total":                        {"COUNTER", []string{"database"}},
+	"statement_timeouts_total":                     {"COUNTER", []string{"database"}},
 	"guard_rejections_total":                       {"COUNTER", []string{"rule"}},
 	"cancel_requests_total":                        {"COUNTER", []string{"result"}},
 	"config_last_reload_successful":                {"GAUGE", nil},

@@ -16,26 +16,29 @@ type reason string
 
 // Ends of a session or login.
 const (
-	endClient       reason = "client"        // the client said goodbye
-	endClientGone   reason = "client_gone"   // the client closed or lost the connection
-	endToken        reason = "token"         // the token was refused
-	endThrottled    reason = "throttled"     // too many failed logins from the address
-	endNoTLS        reason = "tls_required"  // a token would have crossed the network in clear text
-	endTLS          reason = "tls_handshake" // the TLS handshake failed
-	endProtocol     reason = "protocol"      // the client broke the protocol
-	endParameter    reason = "parameter"     // a startup parameter was refused
-	endDatabase     reason = "database"      // no such database, or not for this token
-	endTooMany      reason = "too_many"      // a limit on clients was reached
-	endLoginTimeout reason = "login_timeout" // client_login_timeout
-	endWait         reason = "wait_timeout"  // query_wait_timeout
-	endServer       reason = "server"        // no backend could be had
-	endServerGone   reason = "server_gone"   // the backend went away
-	endEnter        reason = "enter"         // PostgreSQL refused the context or a startup parameter
-	endDesync       reason = "desync"        // the backend answered out of turn
-	endExpired      reason = "token_expired" // the token's time is over
-	endRevoked      reason = "token_revoked" // the token was revoked
-	endIdle         reason = "client_idle"   // client_idle_timeout
+	endClient       reason = "client"              // the client said goodbye
+	endClientGone   reason = "client_gone"         // the client closed or lost the connection
+	endToken        reason = "token"               // the token was refused
+	endThrottled    reason = "throttled"           // too many failed logins from the address
+	endNoTLS        reason = "tls_required"        // a token would have crossed the network in clear text
+	endTLS          reason = "tls_handshake"       // the TLS handshake failed
+	endProtocol     reason = "protocol"            // the client broke the protocol
+	endParameter    reason = "parameter"           // a startup parameter was refused
+	endDatabase     reason = "database"            // no such database, or not for this token
+	endTooMany      reason = "too_many"            // max_client_conn
+	endTenantMany   reason = "tenant_too_many"     // max_tenant_client_conn
+	endLoginTimeout reason = "login_timeout"       // client_login_timeout
+	endWait         reason = "wait_timeout"        // query_wait_timeout
+	endTenantWait   reason = "tenant_wait_timeout" // the same, and the tenant had max_tenant_server_conn backends
+	endServer       reason = "server"              // no backend could be had
+	endServerGone   reason = "server_gone"         // the backend went away
+	endEnter        reason = "enter"               // PostgreSQL refused the context or a startup parameter
+	endDesync       reason = "desync"              // the backend answered out of turn
+	endExpired      reason = "token_expired"       // the token's time is over
+	endRevoked      reason = "token_revoked"       // the token was revoked
+	endIdle         reason = "client_idle"         // client_idle_timeout
 	endIdleTx       reason = "idle_in_transaction"
+	endTransaction  reason = "transaction_timeout"
 	endGuard        reason = "guard"    // a long statement was refused half way
 	endEncoding     reason = "encoding" // client_encoding became an unsafe one
 	endDrain        reason = "drain"    // the proxy is shutting down
@@ -46,12 +49,12 @@ const (
 // loginResults are how a login can end, sessionEnds how a session can.
 var (
 	loginResults = []reason{
-		endSuccess, endToken, endThrottled, endNoTLS, endTLS, endProtocol, endParameter, endDatabase, endTooMany, endLoginTimeout,
-		endWait, endServer, endServerGone, endEnter, endDesync, endEncoding, endExpired, endRevoked, endDrain, endInternal, endClientGone,
+		endSuccess, endToken, endThrottled, endNoTLS, endTLS, endProtocol, endParameter, endDatabase, endTooMany, endTenantMany, endLoginTimeout,
+		endWait, endTenantWait, endServer, endServerGone, endEnter, endDesync, endEncoding, endExpired, endRevoked, endDrain, endInternal, endClientGone,
 	}
 	sessionEnds = []reason{
 		endClient, endClientGone, endProtocol, endServerGone, endEnter, endDesync, endExpired, endRevoked, endIdle, endIdleTx,
-		endGuard, endEncoding, endDrain, endInternal,
+		endTransaction, endGuard, endEncoding, endDrain, endInternal,
 	}
 )
 
@@ -72,8 +75,10 @@ var told = map[reason]answer{
 	endParameter:    {code: "42501", text: "startup parameter refused", level: slog.LevelWarn},
 	endDatabase:     {code: "3D000", text: "database %q does not exist", level: slog.LevelWarn},
 	endTooMany:      {code: "53300", text: "sorry, too many clients already", level: slog.LevelWarn},
+	endTenantMany:   {code: "53300", text: "sorry, too many clients of this tenant already", level: slog.LevelWarn},
 	endLoginTimeout: {code: "08P01", text: "login took too long", level: slog.LevelInfo},
 	endWait:         {code: "53300", text: "no backend became free within query_wait_timeout", level: slog.LevelWarn},
+	endTenantWait:   {code: "53300", text: "no backend of this tenant became free within query_wait_timeout", level: slog.LevelWarn},
 	endServer:       {code: "08006", text: "the database cannot be reached", level: slog.LevelError},
 	endServerGone:   {code: "08006", text: "the backend closed the connection", level: slog.LevelWarn},
 	endEnter:        {code: "08006", text: "the session context could not be entered", level: slog.LevelError},
@@ -82,6 +87,7 @@ var told = map[reason]answer{
 	endRevoked:      {code: "57P01", text: "terminating connection because its token was revoked", level: slog.LevelWarn},
 	endIdle:         {code: "57P05", text: "terminating connection due to client_idle_timeout", level: slog.LevelInfo},
 	endIdleTx:       {code: "25P03", text: "terminating connection due to idle_transaction_timeout", level: slog.LevelInfo},
+	endTransaction:  {code: "25P04", text: "terminating connection due to transaction_timeout", level: slog.LevelInfo},
 	endGuard:        {code: "42501", text: "statement refused", level: slog.LevelWarn},
 	endEncoding:     {code: "22023", text: "client_encoding is not supported through tenantgate", hint: "Use UTF8.", level: slog.LevelWarn},
 	endDrain:        {code: "57P01", text: "terminating connection because tenantgate is shutting down", level: slog.LevelInfo},
@@ -141,6 +147,7 @@ func refuseStatement(d session.Denial) []byte {
 // waitReasons turns why the pool gave no backend into what the client is told.
 var waitReasons = map[session.Reason]reason{
 	session.ReasonWaitTimeout: endWait,
+	session.ReasonTenantLimit: endTenantWait,
 	session.ReasonUnreachable: endServer,
 	session.ReasonUnsafeRole:  endServer,
 	session.ReasonRetired:     endDatabase,

@@ -79,7 +79,9 @@ func changeable(old, cfg *Config) error {
 // changed, lets no open backend be used for another client.
 func (d *database) reconfigure(cfg Database) {
 	old := d.config.Swap(&cfg)
+	limits := &d.server.config.Load().Limits
 	d.decide(func(now time.Time) []session.Action {
+		d.pool.Rebound(func(w *session.Waiter) int { return limits.bounds(w.Handle.(*client).id).MaxServerConn })
 		actions := d.pool.Configure(now, d.server.poolConfig(cfg))
 		if old.DialConfig != cfg.DialConfig {
 			actions = append(actions, d.pool.Renew(now)...)

@@ -139,7 +139,7 @@ func (s *Server) noted(e *session.Entry, r session.Rule) {
 func (s *Server) poolConfig(db Database) session.PoolConfig {
 	cfg := s.config.Load()
 	return session.PoolConfig{
-		Size: db.PoolSize, Min: db.MinPoolSize, MaxTenant: cfg.Limits.MaxTenantServerConn,
+		Size: db.PoolSize, Min: db.MinPoolSize,
 		Wait: cfg.Timeouts.QueryWait, Lifetime: cfg.Timeouts.ServerLifetime, Idle: cfg.Timeouts.ServerIdle,
 	}
 }
@@ -282,8 +282,8 @@ func (s *Server) entered(c *client) error {
 	if len(s.clients) >= cfg.Limits.MaxClientConn {
 		return &refusal{reason: endTooMany}
 	}
-	if bound := cfg.Limits.MaxTenantClientConn; bound > 0 && s.tenants[key] >= bound {
-		return &refusal{reason: endTooMany, text: "sorry, too many clients of this tenant already"}
+	if bound := cfg.Limits.bounds(c.id).MaxClientConn; bound > 0 && s.tenants[key] >= bound {
+		return &refusal{reason: endTenantMany}
 	}
 	s.tenants[key]++
 	c.loop = s.nextLoop()

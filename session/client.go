@@ -21,6 +21,7 @@ func (e *LongStatementError) Error() string {
 type clientStream struct {
 	scan wire.Scanner
 	drop bool // the rest of the current message is swallowed: it was refused
+	owes bool // the current message is itself one that PostgreSQL answers
 	long *longStatement
 }
 
@@ -147,7 +148,7 @@ var flush = wire.AppendFlush(nil)
 // whose answer is wanted before anything else passes: it may undo the context in
 // the middle of a batch.
 func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
-	l.owed.sent(m.Type, 0)
+	l.client.owes = l.owed.sent(m.Type, 0)
 	switch m.Type {
 	case 'Q':
 		l.undone.closed = true // its ReadyForQuery is awaited

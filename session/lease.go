@@ -72,6 +72,7 @@ type Lease struct {
 type Stats struct {
 	Queries      uint64 // cycles: simple queries and Syncs that were answered
 	Transactions uint64 // answers with transaction status idle
+	Statements   uint64 // that were completed; a simple query can have many
 }
 
 // Out collects what a step of a lease sends, as consecutive pieces. The slices
@@ -181,6 +182,19 @@ func (l *Lease) Cancellable() bool { return l.owed.waiting() && l.owed.ours == 0
 
 // Entering says that the context is being entered again at this moment.
 func (l *Lease) Entering() bool { return l.began && l.owed.ours > 0 }
+
+// Running says that PostgreSQL works on statements of the client, as far as can be
+// seen: it has a whole message that it did not answer. A message of which it
+// waits for the rest is none yet.
+func (l *Lease) Running() bool {
+	return l.began && l.Cancellable() && !(l.owed.n == 1 && l.client.owes && l.halfForwarded())
+}
+
+// Open says that a transaction is open: by BEGIN, or for as long as statements run
+// and a Sync is outstanding.
+func (l *Lease) Open() bool {
+	return l.began && (l.owed.status != 'I' || l.Running() || l.owed.unsynced && !l.owed.waiting())
+}
 
 // Leaving says that the client has sent Terminate.
 func (l *Lease) Leaving() bool { return l.leaving }

@@ -54,7 +54,7 @@ type simTenant struct {
 	name    string
 	id      auth.Identity
 	waiting []*simClient // in the order in which they asked
-	passed  int          // grants to others while it could have had one
+	most    int          // backends that it may have; 0: any number
 }
 
 // fate is what became of a statement of a client that does not end by itself.

@@ -68,9 +68,6 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 		Size: 1 + r.IntN(6), Wait: []time.Duration{0, time.Minute}[r.IntN(2)], Idle: time.Minute, Lifetime: time.Hour,
 	}
 	w.cfg.Min = r.IntN(w.cfg.Size + 1)
-	if r.IntN(3) == 0 {
-		w.cfg.MaxTenant = 1 + r.IntN(w.cfg.Size)
-	}
 	w.pool = NewPool(w.cfg)
 	w.terms = &Terms{StatementBuffer: 200 + r.IntN(300), Refusal: func(_ *Entry, d Denial) []byte {
 		if d.Fastpath {
@@ -82,7 +79,11 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 		w.terms.Guard = NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()})
 	}
 	for _, id := range ids[:1+r.IntN(len(ids))] {
-		w.tenants = append(w.tenants, &simTenant{name: id.Tenant(), id: id})
+		most := 0
+		if r.IntN(4) == 0 {
+			most = 1 + r.IntN(w.cfg.Size)
+		}
+		w.tenants = append(w.tenants, &simTenant{name: id.Tenant(), id: id, most: most})
 	}
 	return w
 }

@@ -251,24 +251,14 @@ func (w *world) granting(c *simClient, b *place) {
 	if len(t.waiting) == 0 || t.waiting[0] != c {
 		w.violated("client %d is served before another one of its tenant", c.number)
 	}
-	t.waiting, t.passed = t.waiting[1:], 0
-	for _, other := range w.tenants {
-		if other == t || len(other.waiting) == 0 || w.cfg.MaxTenant > 0 {
-			continue
-		}
-		if other.passed++; other.passed >= len(w.tenants) {
-			w.violated("tenant %s is passed over %d times", other.name, other.passed)
-		}
+	t.waiting = t.waiting[1:]
+	n := w.held(t)
+	if t.most > 0 && n > t.most {
+		w.violated("tenant %s has %d backends", t.name, n)
 	}
-	if w.cfg.MaxTenant > 0 {
-		n := 0
-		for _, p := range w.places {
-			if p.slot.State == ServerActive && p.slot.tenant == t.name {
-				n++
-			}
-		}
-		if n > w.cfg.MaxTenant {
-			w.violated("tenant %s has %d backends", t.name, n)
+	for _, other := range w.tenants {
+		if has := w.held(other); other != t && len(other.waiting) > 0 && (other.most == 0 || has < other.most) && has < n-1 {
+			w.violated("tenant %s is given its backend %d while %s waits, which has %d", t.name, n, other.name, has)
 		}
 	}
 	if !b.proven || b.mode != modeIdle || b.cancels > 0 {
@@ -280,9 +270,19 @@ func (w *world) granting(c *simClient, b *place) {
 	}
 }
 
+// held is how many backends are leased to a tenant.
+func (w *world) held(t *simTenant) (n int) {
+	for _, p := range w.places {
+		if p.slot.State == ServerActive && p.slot.tenant == t.name {
+			n++
+		}
+	}
+	return n
+}
+
 // acquire asks the pool on behalf of c.
 func (w *world) acquire(c *simClient) {
-	c.waiter.Handle = c
+	c.waiter.Handle, c.waiter.Most = c, c.tenant.most
 	c.tenant.waiting = append(c.tenant.waiting, c)
 	w.do(w.pool.Acquire(w.now, c.tenant.id, &c.waiter))
 }
@@ -292,9 +292,6 @@ func (w *world) forget(c *simClient) {
 	t := c.tenant
 	if i := slices.Index(t.waiting, c); i >= 0 {
 		t.waiting = slices.Delete(t.waiting, i, i+1)
-	}
-	if len(t.waiting) == 0 {
-		t.passed = 0
 	}
 }
 

@@ -8,17 +8,17 @@ import (
 
 // PoolConfig bounds the pool of one database.
 type PoolConfig struct {
-	Size      int           // backends at most, counting those being opened, reset or closed
-	Min       int           // kept open while idle
-	MaxTenant int           // backends of one tenant at most; 0: no bound
-	Wait      time.Duration // query_wait_timeout; 0: no bound
-	Lifetime  time.Duration // server_lifetime; 0: no bound
-	Idle      time.Duration // server_idle_timeout; 0: no bound
+	Size     int           // backends at most, counting those being opened, reset or closed
+	Min      int           // kept open while idle
+	Wait     time.Duration // query_wait_timeout; 0: no bound
+	Lifetime time.Duration // server_lifetime; 0: no bound
+	Idle     time.Duration // server_idle_timeout; 0: no bound
 }
 
 // Pool decides who gets which backend of one database. Waiters are served in
-// order within a tenant and in turn across tenants, so that a tenant with many
-// clients cannot keep another one waiting behind all of them. It opens and
+// order within a tenant; among tenants the one that holds the fewest comes first,
+// and those that hold as many in turn, so that a tenant with many clients cannot
+// keep another one waiting behind all of them. It opens and
 // closes nothing itself: its methods return the Actions that the caller carries
 // out. It is not safe for concurrent use.
 type Pool struct {
@@ -29,8 +29,9 @@ type Pool struct {
 	ending int       // of them given up and not closed yet
 
 	queues  map[string]*queue // by tenant, only those with waiters
-	turns   []*queue          // the tenants in the order of their turns
+	turns   []*queue          // the tenants in the order of their turns, see share.go
 	waiting int
+	bounded int            // of them with a bound of their tenant's servers
 	leased  map[string]int // active servers by tenant
 
 	retired bool      // nothing is handed out or opened any more
@@ -69,6 +70,7 @@ func (s ServerState) String() string {
 // Waiter is one client that wants a backend.
 type Waiter struct {
 	Handle any // the caller's own, never looked at
+	Most   int // it is given none while its tenant has so many; 0: no bound. Not to be changed while it waits
 	tenant string
 	since  time.Time
 	queue  *queue // nil unless it waits
@@ -135,11 +137,12 @@ func (p *Pool) Acquire(now time.Time, id auth.Identity, w *Waiter) []Action {
 	w.tenant, w.since = id.Tenant(), now
 	q := p.queues[w.tenant]
 	if q == nil {
-		q = &queue{tenant: w.tenant}
+		q = &queue{tenant: w.tenant, held: p.leased[w.tenant]}
 		p.queues[w.tenant] = q
-		p.turns = append(p.turns, q)
+		p.enterLine(q)
 	}
 	q.waiters = append(q.waiters, w)
+	p.bind(q, w)
 	w.queue = q
 	p.waiting++
 	return p.serve(now, nil)
@@ -286,15 +289,15 @@ func (p *Pool) Total() int { return p.total }
 // servers are opened for the waiters that remain.
 func (p *Pool) serve(now time.Time, actions []Action) []Action {
 	for len(p.idle) > 0 {
-		q := p.nextTurn()
+		q, i := p.nextTurn()
 		if q == nil {
 			break
 		}
-		w := p.take(q, 0)
+		w := p.take(q, i)
 		s := p.pick(w.tenant)
 		p.unpark(s)
 		s.State, s.tenant = ServerActive, w.tenant
-		p.leased[w.tenant]++
+		p.holds(w.tenant, 1)
 		was := s.Backend.Tenant
 		s.Backend.Tenant = w.tenant
 		actions = append(actions, Action{Kind: Grant, Waiter: w, Server: s, Switch: was != "" && was != w.tenant})
@@ -341,9 +344,7 @@ func (p *Pool) unlease(s *Server) {
 		return
 	}
 	s.State = ServerTested
-	if p.leased[s.tenant]--; p.leased[s.tenant] <= 0 {
-		delete(p.leased, s.tenant)
-	}
+	p.holds(s.tenant, -1)
 }
 
 func (p *Pool) expired(now time.Time, s *Server) bool {

@@ -139,7 +139,7 @@ func TestPoolThatIsRetiredRefusesAllAndClosesWhatIsIdle(t *testing.T) {
 	b.log = nil
 	b.pool.Testing(b.byName["s3"])
 	b.do(b.pool.Retire(b.now))
-	b.said("fail c2 "+string(ReasonRetired), "fail d1 "+string(ReasonRetired))
+	b.said("fail d1 "+string(ReasonRetired), "fail c2 "+string(ReasonRetired))
 	b.ask("a9")
 	b.said("fail a9 " + string(ReasonRetired))
 	for _, name := range []string{"s3", "s1", "s2"} {

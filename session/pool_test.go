@@ -17,7 +17,8 @@ type bench struct {
 	pool   *Pool
 	now    time.Time
 	ids    map[string]auth.Identity
-	log    []string // what the pool said, such as "grant a1 s1" or "close s2 server_lifetime"
+	most   map[string]int // bounds of tenants
+	log    []string       // what the pool said, such as "grant a1 s1" or "close s2 server_lifetime"
 	opens  []*Server
 	names  map[*Server]string
 	byName map[string]*Server
@@ -25,7 +26,7 @@ type bench struct {
 
 func newBench(t *testing.T, cfg PoolConfig) *bench {
 	b := &bench{
-		t: t, pool: NewPool(cfg), now: time.Unix(1000, 0), ids: map[string]auth.Identity{},
+		t: t, pool: NewPool(cfg), now: time.Unix(1000, 0), ids: map[string]auth.Identity{}, most: map[string]int{},
 		names: map[*Server]string{}, byName: map[string]*Server{},
 	}
 	names := []string{"a", "b", "c", "d"}
@@ -63,7 +64,7 @@ func (b *bench) said(want ...string) {
 
 // ask lets a client wait; the first letter of its name is its tenant.
 func (b *bench) ask(name string) *Waiter {
-	w := &Waiter{Handle: name}
+	w := &Waiter{Handle: name, Most: b.most[name[:1]]}
 	b.do(b.pool.Acquire(b.now, b.ids[name[:1]], w))
 	return w
 }
@@ -150,7 +151,8 @@ func TestPoolOpensNoMoreThanItsSize(t *testing.T) {
 }
 
 func TestPoolBoundsWhatATenantTakes(t *testing.T) {
-	b := newBench(t, PoolConfig{Size: 3, MaxTenant: 1})
+	b := newBench(t, PoolConfig{Size: 3})
+	b.most["a"] = 1
 	b.ask("a1")
 	b.ask("a2")
 	b.ask("b1")

@@ -6,29 +6,29 @@ import "time"
 type queue struct {
 	tenant  string
 	waiters []*Waiter
+	held    int  // servers that the tenant has
+	mixed   bool // not all of the waiters have the same bound
 }
 
-// nextTurn returns the queue that is served next and moves it behind the others;
-// nil when no tenant may have another server.
-func (p *Pool) nextTurn() *queue {
-	for i, q := range p.turns {
-		if p.cfg.MaxTenant > 0 && p.leased[q.tenant] >= p.cfg.MaxTenant {
-			continue
+// nextTurn returns the queue that is served next, and which of its waiters; nil
+// when no tenant may have another server.
+func (p *Pool) nextTurn() (q *queue, waiter int) {
+	for _, q := range p.turns {
+		if i := q.next(); i >= 0 {
+			return q, i
 		}
-		p.turns = append(append(p.turns[:i:i], p.turns[i+1:]...), q)
-		return q
 	}
-	return nil
+	return nil, 0
 }
 
 // eligible is how many waiters a further server could serve.
 func (p *Pool) eligible() int {
-	if p.cfg.MaxTenant == 0 {
+	if p.bounded == 0 {
 		return p.waiting
 	}
 	n := 0
 	for _, q := range p.turns {
-		n += min(len(q.waiters), max(0, p.cfg.MaxTenant-p.leased[q.tenant]))
+		n += q.room()
 	}
 	return n
 }
@@ -38,17 +38,15 @@ func (p *Pool) take(q *queue, i int) *Waiter {
 	w := q.waiters[i]
 	w.queue = nil
 	p.waiting--
+	if w.Most > 0 {
+		p.bounded--
+	}
 	q.waiters = append(q.waiters[:i], q.waiters[i+1:]...)
 	if len(q.waiters) > 0 {
 		return w
 	}
 	delete(p.queues, q.tenant)
-	for j, other := range p.turns {
-		if other == q {
-			p.turns = append(p.turns[:j], p.turns[j+1:]...)
-			break
-		}
-	}
+	p.leaveLine(q)
 	return w
 }
 
@@ -63,8 +61,12 @@ func (p *Pool) failOverdue(now time.Time, actions []Action) []Action {
 			i++
 			continue
 		}
+		reason := ReasonWaitTimeout
+		if most := q.waiters[0].Most; most > 0 && q.held >= most {
+			reason = ReasonTenantLimit
+		}
 		w := p.take(q, 0)
-		actions = append(actions, Action{Kind: Fail, Waiter: w, Reason: ReasonWaitTimeout})
+		actions = append(actions, Action{Kind: Fail, Waiter: w, Reason: reason})
 	}
 	return actions
 }

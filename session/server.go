@@ -133,9 +133,12 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	case 'E':
 		l.failed()
 	case 'C':
+		l.Stats.Statements++
 		if l.probe.on || l.undone.any() {
 			l.completed(m.Body)
 		}
+	case 'I', 's':
+		l.Stats.Statements++
 	case '1', '3':
 		l.bindings.answered(m.Type, l.owed.taken)
 		l.statements.answered(m.Type, l.owed.taken)

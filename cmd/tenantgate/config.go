@@ -120,12 +120,27 @@ type databaseConfig struct {
 // limitsConfig bounds what clients may use; 0 means no bound for
 // max_login_failures and the tenant limits only.
 type limitsConfig struct {
-	MaxClientConn       int  `yaml:"max_client_conn"`
-	MaxUnauthenticated  int  `yaml:"max_unauthenticated"`
-	MaxLoginFailures    int  `yaml:"max_login_failures"`
-	MaxTenantClientConn int  `yaml:"max_tenant_client_conn"`
-	MaxTenantServerConn int  `yaml:"max_tenant_server_conn"`
-	StatementBuffer     size `yaml:"statement_buffer"`
+	MaxClientConn       int            `yaml:"max_client_conn"`
+	MaxUnauthenticated  int            `yaml:"max_unauthenticated"`
+	MaxLoginFailures    int            `yaml:"max_login_failures"`
+	MaxTenantClientConn int            `yaml:"max_tenant_client_conn"`
+	MaxTenantServerConn int            `yaml:"max_tenant_server_conn"`
+	Tenants             []tenantLimits `yaml:"tenants"`
+	StatementBuffer     size           `yaml:"statement_buffer"`
+}
+
+// tenantLimits is what holds for some tenants in the place of the general
+// limits: for the one that is named, or for those whose token has a claim of
+// that text. A nil limit is the general one.
+type tenantLimits struct {
+	Tenant          string         `yaml:"tenant,omitempty"`
+	Claim           string         `yaml:"claim,omitempty"`
+	Equals          *string        `yaml:"equals,omitempty"`
+	MaxClientConn   *int           `yaml:"max_tenant_client_conn,omitempty"`
+	MaxServerConn   *int           `yaml:"max_tenant_server_conn,omitempty"`
+	Statement       *time.Duration `yaml:"statement_timeout,omitempty"`
+	Transaction     *time.Duration `yaml:"transaction_timeout,omitempty"`
+	IdleTransaction *time.Duration `yaml:"idle_transaction_timeout,omitempty"`
 }
 
 // timeoutsConfig carries PgBouncer's names where the meaning is PgBouncer's.
@@ -134,6 +149,8 @@ type timeoutsConfig struct {
 	QueryWait       time.Duration `yaml:"query_wait_timeout"`
 	ClientIdle      time.Duration `yaml:"client_idle_timeout"`
 	IdleTransaction time.Duration `yaml:"idle_transaction_timeout"`
+	Statement       time.Duration `yaml:"statement_timeout"`
+	Transaction     time.Duration `yaml:"transaction_timeout"`
 	ServerConnect   time.Duration `yaml:"server_connect_timeout"`
 	ServerReset     time.Duration `yaml:"server_reset_timeout"`
 	ServerLifetime  time.Duration `yaml:"server_lifetime"`

@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// someTenant is a tenant by the default tenant_format.
+const someTenant = "aaaaaaaa-0000-4000-8000-00000000000a"
+
 // complete adds the sections that text lacks and that have no default.
 func complete(text string) string {
 	text = strings.TrimPrefix(text, "\n")
@@ -125,6 +128,18 @@ func TestMistakesAreReportedWithKeyLineAndWayOut(t *testing.T) {
 		{"login failures", "limits: {max_login_failures: -1}", ":1: limits.max_login_failures: -1 is below 0"},
 		{"clients of a tenant", "limits: {max_tenant_client_conn: -1}", ":1: limits.max_tenant_client_conn: -1 is below 0"},
 		{"backends of a tenant", "limits: {max_tenant_server_conn: -1}", ":1: limits.max_tenant_server_conn: -1 is below 0"},
+		{"limits of no tenant", "limits:\n  tenants:\n    - {statement_timeout: 5s}", ":3: limits.tenants[0]: says for no tenant that it holds; set tenant, or claim and equals"},
+		{"limits of a tenant and a claim", "limits:\n  tenants:\n    - {tenant: " + someTenant + ", claim: plan, equals: x, statement_timeout: 5s}", ":3: limits.tenants[0]: has a tenant and a claim; keep one of them, and make another entry for the other"},
+		{"limits of a tenant that cannot be", "limits:\n  tenants:\n    - {tenant: acme, statement_timeout: 5s}", `:3: limits.tenants[0].tenant: no token can have the tenant "acme": the tenant is not a UUID in its 8-4-4-4-12 form; write it as tokens do, by auth.tenant_format`},
+		{"limits of a claim without text", "limits:\n  tenants:\n    - {claim: plan, statement_timeout: 5s}", ":3: limits.tenants[0].claim: there is no text that the claim must have; set equals"},
+		{"limits of a text without claim", "limits:\n  tenants:\n    - {equals: plan, statement_timeout: 5s}", ":3: limits.tenants[0].equals: there is no claim that it belongs to; set both"},
+		{"limits of a claim that is none", "limits:\n  tenants:\n    - {claim: a..b, equals: x, statement_timeout: 5s}", `:3: limits.tenants[0].claim: "a..b" has an empty name between its dots; write it like app_metadata.tenant_id`},
+		{"limits without limit", "limits:\n  tenants:\n    - {claim: plan, equals: free}", ":3: limits.tenants[0]: sets no limit; set max_tenant_client_conn, max_tenant_server_conn, statement_timeout, transaction_timeout or idle_transaction_timeout, or remove the entry"},
+		{"limits of a tenant given twice", "limits:\n  tenants:\n    - {tenant: " + someTenant + ", statement_timeout: 5s}\n    - {claim: a, equals: b, statement_timeout: 5s}\n    - {tenant: " + strings.ToUpper(someTenant) + ", statement_timeout: 5s}", ":5: limits.tenants[2]: never counts: limits.tenants[0] is for the same tenants, and the first entry that fits counts; remove one"},
+		{"negative limits of a tenant", "limits:\n  tenants:\n    - {claim: a, equals: b, max_tenant_client_conn: -1, max_tenant_server_conn: -2}", ":3: limits.tenants[0].max_tenant_client_conn: -1 is below 0\n:3: limits.tenants[0].max_tenant_server_conn: -2 is below 0"},
+		{"negative timeouts of a tenant", "limits:\n  tenants:\n    - {claim: a, equals: b, statement_timeout: -1s, transaction_timeout: -2s, idle_transaction_timeout: -3s}", ":3: limits.tenants[0].statement_timeout: -1s is below 0s\n:3: limits.tenants[0].transaction_timeout: -2s is below 0s\n:3: limits.tenants[0].idle_transaction_timeout: -3s is below 0s"},
+		{"misspelled limit of a tenant", "limits:\n  tenants:\n    - {claim: a, equals: b, max_tenant_server_con: 1, statement_timeout: 1s}", ":3: limits.tenants[0].max_tenant_server_con: unknown key; did you mean max_tenant_server_conn?"},
+		{"timeout in another section", "listen: {transaction_timeout: 5s}", ":1: listen.transaction_timeout: unknown key here; it belongs under timeouts"},
 		{"small buffer", "limits: {statement_buffer: 1000}", ":1: limits.statement_buffer: 1000 is outside 1KiB to 1GiB"},
 		{"large buffer", "limits: {statement_buffer: 2GiB}", ":1: limits.statement_buffer: 2GiB is outside 1KiB to 1GiB"},
 		{"log level", "log: {level: verbose}", `:1: log.level: "verbose" is not one of debug, info, warn, error`},
@@ -150,9 +165,9 @@ func TestMistakesAreReportedWithKeyLineAndWayOut(t *testing.T) {
 }
 
 func TestTimeoutsBelowZeroAreRefused(t *testing.T) {
-	endless := map[string]bool{"query_wait_timeout": true, "client_idle_timeout": true, "idle_transaction_timeout": true, "server_lifetime": true, "server_idle_timeout": true, "shutdown_timeout": true}
+	endless := map[string]bool{"query_wait_timeout": true, "client_idle_timeout": true, "idle_transaction_timeout": true, "statement_timeout": true, "transaction_timeout": true, "server_lifetime": true, "server_idle_timeout": true, "shutdown_timeout": true}
 	for _, key := range []string{
-		"client_login_timeout", "query_wait_timeout", "client_idle_timeout", "idle_transaction_timeout", "server_connect_timeout",
+		"client_login_timeout", "query_wait_timeout", "client_idle_timeout", "idle_transaction_timeout", "statement_timeout", "transaction_timeout", "server_connect_timeout",
 		"server_reset_timeout", "server_lifetime", "server_idle_timeout", "cancel_wait_timeout", "shutdown_timeout",
 	} {
 		if _, err := loadText(t, complete("timeouts: {"+key+": -1s}")); err == nil || !strings.Contains(err.Error(), ":1: timeouts."+key+": -1s ") {

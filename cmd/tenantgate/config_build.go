@@ -72,11 +72,10 @@ func (c *config) serverConfig(verifier *auth.Verifier, log *slog.Logger) proxy.C
 		Databases: make(map[string]proxy.Database, len(c.Databases)),
 		Limits: proxy.Limits{
 			MaxClientConn: l.MaxClientConn, MaxUnauthenticated: l.MaxUnauthenticated,
-			MaxTenantClientConn: l.MaxTenantClientConn, MaxTenantServerConn: l.MaxTenantServerConn,
-			StatementBuffer: int(l.StatementBuffer),
+			Tenant: c.bounds(&tenantLimits{}), Tenants: c.tenantLimits(), StatementBuffer: int(l.StatementBuffer),
 		},
 		Timeouts: proxy.Timeouts{
-			ClientLogin: t.ClientLogin, QueryWait: t.QueryWait, ClientIdle: t.ClientIdle, IdleTransaction: t.IdleTransaction,
+			ClientLogin: t.ClientLogin, QueryWait: t.QueryWait, ClientIdle: t.ClientIdle,
 			ServerConnect: t.ServerConnect, ServerReset: t.ServerReset, ServerLifetime: t.ServerLifetime,
 			ServerIdle: t.ServerIdle, CancelWait: t.CancelWait, Shutdown: t.Shutdown,
 		},
@@ -87,6 +86,36 @@ func (c *config) serverConfig(verifier *auth.Verifier, log *slog.Logger) proxy.C
 		s.Databases[name] = db.server(t.ServerConnect, c.Context.Seal.key)
 	}
 	return s
+}
+
+// tenantLimits are the entries of limits.tenants.
+func (c *config) tenantLimits() []proxy.TenantLimits {
+	var all []proxy.TenantLimits
+	for i := range c.Limits.Tenants {
+		e := &c.Limits.Tenants[i]
+		all = append(all, proxy.TenantLimits{Tenant: e.Tenant, Claim: e.Claim, Equals: or(e.Equals, ""), Bounds: c.bounds(e)})
+	}
+	return all
+}
+
+// bounds are the limits of an entry, with the general value for what it leaves out.
+func (c *config) bounds(e *tenantLimits) proxy.Bounds {
+	l, t := &c.Limits, &c.Timeouts
+	return proxy.Bounds{
+		MaxClientConn:   or(e.MaxClientConn, l.MaxTenantClientConn),
+		MaxServerConn:   or(e.MaxServerConn, l.MaxTenantServerConn),
+		Statement:       or(e.Statement, t.Statement),
+		Transaction:     or(e.Transaction, t.Transaction),
+		IdleTransaction: or(e.IdleTransaction, t.IdleTransaction),
+	}
+}
+
+// or is what p points to, or other when that is nothing.
+func or[T any](p *T, other T) T {
+	if p == nil {
+		return other
+	}
+	return *p
 }
 
 // server is the listener as the server takes it.

@@ -32,6 +32,7 @@ func (c *config) check(p *problems, logs io.Writer) (*loaded, error) {
 		p.addf("databases", "no database is configured; add an entry named as clients ask for it, or \"*\", with a dsn")
 	}
 	c.checkLimits(p)
+	c.checkTenants(p)
 	c.checkTimeouts(p)
 	p.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	p.oneOf("log.format", c.Log.Format, "text", "json")
@@ -314,6 +315,8 @@ func (c *config) checkTimeouts(p *problems) {
 	p.notNegative(at+"query_wait_timeout", t.QueryWait)
 	p.notNegative(at+"client_idle_timeout", t.ClientIdle)
 	p.notNegative(at+"idle_transaction_timeout", t.IdleTransaction)
+	p.notNegative(at+"statement_timeout", t.Statement)
+	p.notNegative(at+"transaction_timeout", t.Transaction)
 	p.positive(at+"server_connect_timeout", t.ServerConnect)
 	p.positive(at+"server_reset_timeout", t.ServerReset)
 	p.notNegative(at+"server_lifetime", t.ServerLifetime)

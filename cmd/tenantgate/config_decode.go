@@ -221,6 +221,9 @@ func sectionOf(name string) string {
 	var found []string
 	var walk func(path string, t reflect.Type)
 	walk = func(path string, t reflect.Type) {
+		if t == reflect.TypeFor[tenantLimits]() {
+			return // its limits are first of all those of limits and timeouts
+		}
 		for i := range t.NumField() {
 			key := keyName(t.Field(i))
 			if key == name && path != "" {

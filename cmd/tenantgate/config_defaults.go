@@ -28,6 +28,7 @@ func defaults() *config {
 			MaxClientConn:      10000,
 			MaxUnauthenticated: 500,
 			MaxLoginFailures:   60,
+			Tenants:            []tenantLimits{},
 			StatementBuffer:    1 << 20,
 		},
 		Timeouts: timeoutsConfig{

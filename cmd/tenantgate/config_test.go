@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,14 @@ func TestExampleHoldsEveryKeyWithItsDefault(t *testing.T) {
 				walk(at, ft)
 			case ft == reflect.TypeFor[map[string]databaseConfig]():
 				walk(at+".app", ft.Elem())
+			case ft == reflect.TypeFor[[]tenantLimits]():
+				for i := range ft.Elem().NumField() { // the entries are comments
+					if name := keyName(ft.Elem().Field(i)); !slices.ContainsFunc(lines, func(l string) bool {
+						return strings.HasPrefix(l, "    # - {") && strings.Contains(l, name+": ")
+					}) {
+						t.Errorf("the example has no entry of %s with %s", at, name)
+					}
+				}
 			case ft.Kind() == reflect.Slice:
 				walk(at+"[0]", ft.Elem())
 			}
@@ -173,8 +182,10 @@ context:
   seal: {key_id: k7, key_file: seal}
 databases:
   "*": {dsn: "postgres://u@db.example/d", password_file: password, require: {role: migrator, level: 3}, allow_unsafe_role: true, pool_size: 2, min_pool_size: 1}
-limits: {max_client_conn: 1, max_unauthenticated: 2, max_login_failures: 0, max_tenant_client_conn: 4, max_tenant_server_conn: 5, statement_buffer: 64KiB}
-timeouts: {client_login_timeout: 1s, query_wait_timeout: 2s, client_idle_timeout: 3s, idle_transaction_timeout: 4s, server_connect_timeout: 5s, server_reset_timeout: 6s, server_lifetime: 7s, server_idle_timeout: 8s, cancel_wait_timeout: 9s, shutdown_timeout: 10s}
+limits: {max_client_conn: 1, max_unauthenticated: 2, max_login_failures: 0, max_tenant_client_conn: 4, max_tenant_server_conn: 5, statement_buffer: 64KiB, tenants: [
+  {tenant: AAAAAAAA-0000-4000-8000-00000000000A, max_tenant_client_conn: 0, statement_timeout: 20s},
+  {claim: app.plan, equals: "", max_tenant_server_conn: 1, transaction_timeout: 0s, idle_transaction_timeout: 21s}]}
+timeouts: {statement_timeout: 11s, transaction_timeout: 12s, client_login_timeout: 1s, query_wait_timeout: 2s, client_idle_timeout: 3s, idle_transaction_timeout: 4s, server_connect_timeout: 5s, server_reset_timeout: 6s, server_lifetime: 7s, server_idle_timeout: 8s, cancel_wait_timeout: 9s, shutdown_timeout: 10s}
 log: {level: debug, format: json}
 `), io.Discard)
 	if err != nil {
@@ -197,9 +208,14 @@ log: {level: debug, format: json}
 			DialConfig: session.DialConfig{DSN: "postgres://u@db.example/d", Password: "opens", ConnectTimeout: 5 * time.Second, AllowUnsafeRole: true, Seal: seal},
 			Require:    map[string]string{"role": "migrator", "level": "3"}, PoolSize: 2, MinPoolSize: 1,
 		}},
-		Limits: proxy.Limits{MaxClientConn: 1, MaxUnauthenticated: 2, MaxTenantClientConn: 4, MaxTenantServerConn: 5, StatementBuffer: 64 << 10},
+		Limits: proxy.Limits{MaxClientConn: 1, MaxUnauthenticated: 2, StatementBuffer: 64 << 10, Tenant: proxy.Bounds{
+			MaxClientConn: 4, MaxServerConn: 5, Statement: 11e9, Transaction: 12e9, IdleTransaction: 4e9,
+		}, Tenants: []proxy.TenantLimits{
+			{Tenant: "aaaaaaaa-0000-4000-8000-00000000000a", Bounds: proxy.Bounds{MaxServerConn: 5, Statement: 20e9, Transaction: 12e9, IdleTransaction: 4e9}},
+			{Claim: "app.plan", Bounds: proxy.Bounds{MaxClientConn: 4, MaxServerConn: 1, Statement: 11e9, IdleTransaction: 21e9}},
+		}},
 		Timeouts: proxy.Timeouts{
-			ClientLogin: 1e9, QueryWait: 2e9, ClientIdle: 3e9, IdleTransaction: 4e9, ServerConnect: 5e9,
+			ClientLogin: 1e9, QueryWait: 2e9, ClientIdle: 3e9, ServerConnect: 5e9,
 			ServerReset: 6e9, ServerLifetime: 7e9, ServerIdle: 8e9, CancelWait: 9e9, Shutdown: 10e9,
 		},
 		Version: version,
