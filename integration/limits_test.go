@@ -80,11 +80,51 @@ func TestATenantsOwnBounds(t *testing.T) {
 	if got := refusal(t, p.as(tenantA)); got != "53300" {
 		t.Errorf("the tenant's second backend: %q", got)
 	}
+	if m := p.metrics(t); m.sum("logins_total", `result="tenant_wait_timeout"`) != 1 || m.sum("logins_total", `result="wait_timeout"`) != 0 {
+		t.Errorf("%v", m.of("logins_total"))
+	}
 	if got := refusal(t, p.as(tenantB)); got != "" {
 		t.Errorf("the other tenant's backend: %q", got)
 	}
 	first.close()
 	eventually(t, 5*time.Second, "the tenant gets its backend again", func() bool { return refusal(t, p.as(tenantA)) == "" })
+}
+
+// TestATenantsOwnBoundOfBackends holds that max_tenant_server_conn of an entry counts in
+// the place of the general one, and that a reload frees those who wait already.
+func TestATenantsOwnBoundOfBackends(t *testing.T) {
+	pg := sharedPostgres(t)
+	plan := func(name string) claims { return claims{"plan": name} }
+	bounds := func(free, gold int) []any {
+		return []any{
+			map[string]any{"claim": "plan", "equals": "free", "max_tenant_server_conn": free},
+			map[string]any{"claim": "plan", "equals": "gold", "max_tenant_server_conn": gold},
+		}
+	}
+	p := startProxy(t, pg, with("limits/max_tenant_server_conn", 1), with("limits/tenants", bounds(1, 3)), with("timeouts/query_wait_timeout", "20s"),
+		func(p *proxy) { p.database("app", "app", "session", 6) })
+	for range 3 {
+		p.as(tenantA, plan("gold")).login(t)
+	}
+	p.as(tenantB, plan("free")).login(t)
+	in := make(chan error, 2)
+	for _, ep := range []endpoint{p.as(tenantA, plan("gold")), p.as(tenantB, plan("free"))} {
+		go func() {
+			_, err := ep.tryLogin(t)
+			in <- err
+		}()
+	}
+	eventually(t, 5*time.Second, "both wait", func() bool { return p.metrics(t).sum("client_connections", `state="waiting"`) == 2 })
+	if m := p.metrics(t); m.sum("server_connections", `database="app"`, `state="active"`) != 4 {
+		t.Errorf("%v", m.of("server_connections"))
+	}
+	p.set("limits/tenants", bounds(2, 0))
+	p.reload(t)
+	for range 2 {
+		if err := <-in; err != nil {
+			t.Errorf("who waited before the reload got %v", err)
+		}
+	}
 }
 
 // TestAClientWaitsForABackendOnlySoLong fills the pool.
