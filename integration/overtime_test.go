@@ -2,6 +2,8 @@ package integration
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -174,6 +176,68 @@ func TestATimeoutHitsNobodyElsesStatement(t *testing.T) {
 		if hit.Load() == 0 || missed.Load() == 0 || others.Load() == 0 {
 			t.Error("the test has seen only one side")
 		}
+	}
+}
+
+// TestATimeoutsCancelThatComesLateHitsNothingElse delays the cancel until its
+// statement has ended by itself: it must not hit what the client sends next, nor
+// the next client.
+func TestATimeoutsCancelThatComesLateHitsNothingElse(t *testing.T) {
+	pg := sharedPostgres(t)
+	release := make(chan struct{})
+	var r *middleman
+	r = startMiddleman(t, pg, func(c net.Conn) {
+		defer c.Close()
+		var key [8]byte
+		if _, err := io.ReadFull(c, key[:]); err != nil {
+			return
+		}
+		<-release
+		server, err := net.Dial("tcp", r.target)
+		if err != nil {
+			return
+		}
+		defer server.Close()
+		_, _ = server.Write(untyped(codeCancel, key[:]...))
+		_, _ = io.Copy(io.Discard, server)
+	})
+	p := startProxy(t, pg, behind(r, "late", 1), with("limits/tenants", []any{map[string]any{"tenant": tenantA.id, "statement_timeout": "400ms"}}))
+	for what, then := range map[string]func(w *wire) *wire{
+		"its own next statement": func(w *wire) *wire {
+			w.send(simple("SELECT 'unharmed', pg_sleep(0.3)"))
+			return w
+		},
+		"the next client": func(w *wire) *wire {
+			depart(w, "Terminate")
+			next := p.as(tenantB).in("late").dial(t)
+			next.send(startup("user", "x", "database", "late"), password(next.ep.password), simple("SELECT 'unharmed', pg_sleep(0.3)"))
+			return next
+		},
+	} {
+		asked := r.cancels.Load()
+		w := p.as(tenantA).in("late").login(t)
+		if got := w.value("SELECT 'ends by itself', pg_sleep(0.7)"); got != "ends by itself" {
+			t.Errorf("%s: the statement gave %q", what, got)
+		}
+		if r.cancels.Load() != asked+1 {
+			t.Errorf("%s: %d cancels were sent", what, r.cancels.Load()-asked)
+		}
+		last := then(w)
+		time.Sleep(150 * time.Millisecond) // in which it would begin, if it were let
+		release <- struct{}{}
+		for answered := false; !answered; {
+			f, err := last.read()
+			if err != nil || f.typ == 'E' {
+				t.Errorf("%s was answered with %v, %v", what, f, err)
+				break
+			}
+			answered = f.typ == 'D'
+		}
+		last.until('Z', 1)
+		depart(last, "Terminate")
+	}
+	if got := discarded(t, p); got != 0 {
+		t.Errorf("%v backends were discarded", got)
 	}
 }
 

@@ -190,11 +190,10 @@ func (l *Lease) Running() bool {
 	return l.began && l.Cancellable() && !(l.owed.n == 1 && l.client.owes && l.halfForwarded())
 }
 
-// Open says that a transaction is open: by BEGIN, or for as long as statements run
-// and a Sync is outstanding.
-func (l *Lease) Open() bool {
-	return l.began && (l.owed.status != 'I' || l.Running() || l.owed.unsynced && !l.owed.waiting())
-}
+// Open says that a transaction is open, by BEGIN or because a statement runs. A
+// batch of the extended protocol is one up to its Sync: what was open once is so
+// until Stats count a transaction.
+func (l *Lease) Open() bool { return l.began && (l.owed.status != 'I' || l.Running()) }
 
 // Leaving says that the client has sent Terminate.
 func (l *Lease) Leaving() bool { return l.leaving }
