@@ -2,6 +2,7 @@ package integration
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,4 +95,22 @@ func TestAReloadChangesLimitsAndDatabases(t *testing.T) {
 	if got := refusal(t, p.as(tenantA)); got != "53300" {
 		t.Errorf("the second client under the new bound: %q", got)
 	}
+}
+
+// TestAReloadChangesTheLog turns the log up: for sessions from before, too.
+func TestAReloadChangesTheLog(t *testing.T) {
+	p := startProxy(t, sharedPostgres(t), with("log/level", "warn"))
+	before := p.as(tenantA).login(t)
+	depart(p.as(tenantB).login(t), "Terminate")
+	eventually(t, 10*time.Second, "a session has ended", func() bool { return p.metrics(t).sum("sessions_total") == 1 })
+	p.set("log/level", "debug")
+	p.reload(t)
+	eventually(t, 10*time.Second, "the reload is over", func() bool { return strings.Contains(p.log.String(), "the configuration was reloaded") })
+	if got := p.log.String(); strings.Contains(got, "session=") {
+		t.Errorf("at the level warn:\n%s", got)
+	}
+	depart(before, "Terminate")
+	eventually(t, 10*time.Second, "the end of a session is logged", func() bool {
+		return strings.Contains(p.log.String(), `msg="session ended" session=1 `)
+	})
 }

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -80,6 +82,10 @@ func TestEveryPromisedMetricIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing := maps.Clone(promised)
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range families {
 		name, own := strings.CutPrefix(f.GetName(), namespace+"_")
 		if !own {
@@ -91,6 +97,9 @@ func TestEveryPromisedMetricIsThere(t *testing.T) {
 			continue
 		}
 		delete(missing, name)
+		if row := fmt.Sprintf("\n| `%s` | %s", f.GetName(), strings.TrimPrefix(strings.Join(want.labels, ", ")+" |", " ")); !strings.Contains(string(readme), row) {
+			t.Errorf("README.md has no row%s", row)
+		}
 		if kind := f.GetType().String(); kind != want.kind {
 			t.Errorf("%s is a %s, want %s", f.GetName(), kind, want.kind)
 		}
