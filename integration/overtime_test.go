@@ -141,7 +141,7 @@ func TestATimeoutHitsNobodyElsesStatement(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					w.send(simple(fmt.Sprintf("SELECT pg_sleep(%f)", 0.027+0.001*float64((n+k)%6))))
+					w.send(simple(fmt.Sprintf("SELECT pg_sleep(%f)", 0.027+0.002*float64((n+k)%6))))
 					first := w.until('Z', 1)
 					if _, code := lastError(first); code == "57014" {
 						hit.Add(1)
