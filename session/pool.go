@@ -29,7 +29,7 @@ type Pool struct {
 	ending int       // of them given up and not closed yet
 
 	queues  map[string]*queue // by tenant, only those with waiters
-	turns   []*queue          // the tenants in the order of their turns, see share.go
+	turns   []*queue          // the tenants in the order of their turns, see line.go
 	waiting int
 	bounded int            // of them with a bound of their tenant's servers
 	leased  map[string]int // active servers by tenant
