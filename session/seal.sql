@@ -9,9 +9,9 @@
 -- over the start of the server. enter() checks it with the key in tenantgate.key, sets the settings, and latches what it
 -- has verified in four sequences: the current value of a sequence is private to a session, every role may read it here
 -- and nobody but enter() may set it ("Sequence Manipulation Functions" in the PostgreSQL documentation). Policies read the
--- latch, never a setting by itself. Where no sequence can be set, on a standby and in a read-only transaction, the seal is
--- kept in the setting tenantgate.seal and is verified by every statement. A seal is made for one or the other: what is latched is
--- no good for keeping, and a process with a kept seal serves nobody else.
+-- latch, never a setting by itself. Where no sequence can be set, on a standby and in a read-only transaction, the seal
+-- is kept in the setting tenantgate.seal and is verified by every statement. A seal is made for one or the other: what is
+-- latched is no good for keeping, and a process with a kept seal serves nobody else.
 --
 -- The settings tenantgate.latch and tenantgate.seal can be set by anybody. They only say where to look: with any value
 -- of them a reader gives the session's own tenant, NULL or an error.
@@ -40,11 +40,13 @@ BEGIN
     RAISE EXCEPTION 'tenantgate: the role tenantgate_owner must not log in, nor be a superuser, nor have BYPASSRLS or CREATEROLE';
   END IF;
   IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-     AND NOT pg_has_role('tenantgate_owner', CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
+     AND NOT pg_has_role('tenantgate_owner',
+                         CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
     GRANT tenantgate_owner TO CURRENT_USER;
   END IF;
   -- Both languages, where they have been taken from PUBLIC: by this grant or not at all.
-  FOR lang IN SELECT l.lanname FROM pg_language l WHERE l.lanname IN ('sql', 'plpgsql') AND NOT has_language_privilege(owner, l.oid, 'USAGE') LOOP
+  FOR lang IN SELECT l.lanname FROM pg_language l
+      WHERE l.lanname IN ('sql', 'plpgsql') AND NOT has_language_privilege(owner, l.oid, 'USAGE') LOOP
     BEGIN
       EXECUTE format('GRANT USAGE ON LANGUAGE %I TO tenantgate_owner', lang);
     EXCEPTION WHEN insufficient_privilege THEN
@@ -92,7 +94,8 @@ CREATE OR REPLACE FUNCTION tenantgate.epoch() RETURNS bigint
   LANGUAGE sql STABLE PARALLEL SAFE
   RETURN (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint;
 
--- The port that the client of this process came from, 0 for a Unix socket: process ids are dealt out again while the server runs.
+-- The port that the client of this process came from, 0 for a Unix socket: process ids are dealt out again while the
+-- server runs.
 CREATE OR REPLACE FUNCTION tenantgate.port() RETURNS integer
   LANGUAGE sql STABLE PARALLEL RESTRICTED
   RETURN coalesce(inet_client_port(), 0);
@@ -109,8 +112,9 @@ END $$;
 
 -- 5. Verification.
 
--- Says why a seal is refused; NULL: it is good. head is `v1.KEY.EXPIRY.UNTIL.NONCE` with times in Unix seconds: EXPIRY for
--- entering with it, UNTIL for reading where it is kept, 0 for a seal that must be latched. fields are the context, each name and value behind its length.
+-- Says why a seal is refused; NULL: it is good. head is `v1.KEY.EXPIRY.UNTIL.NONCE` with times in Unix seconds: EXPIRY
+-- for entering with it, UNTIL for reading where it is kept, 0 for a seal that must be latched. fields are the context,
+-- each name and value behind its length.
 CREATE OR REPLACE FUNCTION tenantgate.refusal(head text, mac bytea, fields bytea, entering boolean) RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -126,7 +130,8 @@ BEGIN
   IF NOT FOUND THEN
     RETURN 'its key is not in this database';
   END IF;
-  message := convert_to(concat_ws(chr(10), 'tenantgate', head, pg_backend_pid(), tenantgate.port(), tenantgate.epoch(), ''), 'UTF8') || fields;
+  message := convert_to(concat_ws(chr(10), 'tenantgate', head, pg_backend_pid(), tenantgate.port(), tenantgate.epoch(), ''),
+                        'UTF8') || fields;
   -- Both sides are hashed once more, so that how long the comparison takes tells nothing.
   IF sha256(outer_pad || sha256(outer_pad || sha256(inner_pad || message))) IS DISTINCT FROM sha256(outer_pad || mac) THEN
     RETURN 'its code is wrong: made with another key, or for another context, server process or server';
@@ -264,10 +269,14 @@ BEGIN
   END IF;
   IF NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' THEN
     -- The second setval of each wipes what other sessions could see and leaves the value of this session alone.
-    PERFORM setval('tenantgate.latch_1', ('x' || encode(substr(bits, 1, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_1', 0, false),
-            setval('tenantgate.latch_2', ('x' || encode(substr(bits, 9, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_2', 0, false),
-            setval('tenantgate.latch_3', ('x' || encode(substr(digest, 1, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_3', 0, false),
-            setval('tenantgate.latch_4', ('x' || encode(substr(digest, 9, 8), 'hex'))::bit(64)::bigint), setval('tenantgate.latch_4', 0, false);
+    PERFORM setval('tenantgate.latch_1', ('x' || encode(substr(bits, 1, 8), 'hex'))::bit(64)::bigint),
+            setval('tenantgate.latch_1', 0, false),
+            setval('tenantgate.latch_2', ('x' || encode(substr(bits, 9, 8), 'hex'))::bit(64)::bigint),
+            setval('tenantgate.latch_2', 0, false),
+            setval('tenantgate.latch_3', ('x' || encode(substr(digest, 1, 8), 'hex'))::bit(64)::bigint),
+            setval('tenantgate.latch_3', 0, false),
+            setval('tenantgate.latch_4', ('x' || encode(substr(digest, 9, 8), 'hex'))::bit(64)::bigint),
+            setval('tenantgate.latch_4', 0, false);
   ELSIF NOT latched THEN
     IF split_part(head, '.', 4)::bigint = 0 THEN
       RAISE EXCEPTION 'tenantgate: nothing can be latched in a read-only transaction, nor on a standby, and the seal is not to be kept'
@@ -314,7 +323,8 @@ CREATE OR REPLACE FUNCTION tenantgate.tenant_number() RETURNS bigint
 -- Whether the admin setting was entered as 'true'.
 CREATE OR REPLACE FUNCTION tenantgate.is_admin() RETURNS boolean
   LANGUAGE sql VOLATILE PARALLEL RESTRICTED
-  RETURN CASE WHEN tenantgate.sealed() THEN coalesce(current_setting(tenantgate.admin_setting(), true) = 'true', false) ELSE false END;
+  RETURN CASE WHEN tenantgate.sealed()
+    THEN coalesce(current_setting(tenantgate.admin_setting(), true) = 'true', false) ELSE false END;
 
 -- The value of one setting of the context; NULL for any other.
 CREATE OR REPLACE FUNCTION tenantgate.claim(name text) RETURNS text
@@ -337,14 +347,17 @@ BEGIN
   END IF;
   FOREACH name IN ARRAY names LOOP
     body := concat_ws(' || ', nullif(body, ''),
-      format('octet_length(coalesce(current_setting(%1$L, true), %2$L))::text || %3$L || coalesce(current_setting(%1$L, true), %2$L)', name, '', ':'));
+      format('octet_length(coalesce(current_setting(%1$L, true), %2$L))::text || %3$L '
+        '|| coalesce(current_setting(%1$L, true), %2$L)', name, '', ':'));
   END LOOP;
   IF tenantgate.settings() IS DISTINCT FROM names THEN
-    EXECUTE format('CREATE OR REPLACE FUNCTION tenantgate.settings() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %L::text[]', names);
+    EXECUTE format('CREATE OR REPLACE FUNCTION tenantgate.settings() RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE '
+      'RETURN %L::text[]', names);
     EXECUTE 'CREATE OR REPLACE FUNCTION tenantgate.context() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE RETURN ' || body;
   END IF;
   IF tenantgate.admin_setting() IS DISTINCT FROM admin THEN
-    EXECUTE format('CREATE OR REPLACE FUNCTION tenantgate.admin_setting() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %L::text', admin);
+    EXECUTE format('CREATE OR REPLACE FUNCTION tenantgate.admin_setting() RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE '
+      'RETURN %L::text', admin);
   END IF;
 END $$;
 
