@@ -5,7 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // sealKeys are the keys that tests seal with, by id.
@@ -82,4 +84,24 @@ func runPsql(dsn, script string) (string, error) {
 	cmd.Stdin = bytes.NewReader([]byte(script))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// unsealedProxy is a proxy with a key in front of a database that has no seal.
+func unsealedProxy(t testing.TB, pg *postgres, database, key string, options ...option) *proxy {
+	t.Helper()
+	options = append([]option{
+		sealWith(key), with("databases", map[string]any{}),
+		func(p *proxy) { p.database("app", database, "session", 8) },
+	}, options...)
+	p := newProxy(t, pg, options...)
+	p.launch(t)
+	t.Cleanup(func() { p.finish(t) })
+	eventually(t, 20*time.Second, "the proxy listens", func() bool { return strings.Contains(p.log.String(), "msg=listening") })
+	return p
+}
+
+// says is what a command prints, whether or not it fails.
+func (p *proxy) says(args ...string) string {
+	out, _ := exec.Command(proxyBinary(p.t), append(args, "-config", p.configFile)...).CombinedOutput()
+	return string(out)
 }
