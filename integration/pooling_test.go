@@ -168,6 +168,30 @@ func TestNothingOfAClientReachesTheNext(t *testing.T) {
 	}
 }
 
+// TestTempBuffersMayBeRefusedOnce pins a limit: PostgreSQL takes temp_buffers only
+// before a process has used a temporary table, whoever's that was.
+func TestTempBuffersMayBeRefusedOnce(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg, func(p *proxy) { p.database("app", "app", "session", 1) })
+	login := func() string {
+		w, err := p.as(tenantB).tryLogin(t, "options", "-c temp_buffers=3MB")
+		if err != nil {
+			return err.Error()
+		}
+		defer depart(w, "Terminate")
+		return w.value("SHOW temp_buffers")
+	}
+	w := p.as(tenantA).login(t)
+	w.do(simple("CREATE TEMP TABLE t AS SELECT 1"))
+	depart(w, "Terminate")
+	if first, second := login(), login(); !strings.Contains(first, "C=22023") || second != "3MB" {
+		t.Errorf("behind a temporary table: %s, then %s", first, second)
+	}
+	if again := login(); again != "3MB" {
+		t.Errorf("behind a client that used none: %s", again)
+	}
+}
+
 // depart ends a client in one of three ways.
 func depart(w *wire, how string) {
 	switch how {
