@@ -37,6 +37,14 @@ func TestADatabaseThatDoesNotAcceptTheSealIsRefused(t *testing.T) {
 	if got := more.says("seal", "status"); !strings.Contains(got, "app.more, app.user_id; run tenantgate seal sql") {
 		t.Errorf("status: %s", got)
 	}
+	version := func(n int) string {
+		return fmt.Sprintf("CREATE OR REPLACE FUNCTION tenantgate.version() RETURNS integer LANGUAGE sql IMMUTABLE RETURN %d", n)
+	}
+	pg.exec(t, database, version(9))
+	if got := p.says("check"); !strings.Contains(got, "FAIL databases.app: the database does not accept the seal: its seal has version 9, this program makes version 1") {
+		t.Errorf("check of another version: %s", got)
+	}
+	pg.exec(t, database, version(1))
 	// A key of the same name that is not the same.
 	pg.exec(t, database, "UPDATE tenantgate.key SET ipad = sha256('x') || sha256('y')")
 	if got := p.says("seal", "status"); !strings.Contains(got, "its code is wrong") {

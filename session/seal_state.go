@@ -57,18 +57,15 @@ func readSeal(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *Co
 	if s, state.Version, err = identify(ctx, conn, cfg.Seal); err != nil {
 		return state, nil, err
 	}
-	if state.Version == 0 {
-		if state.Key == "" {
-			return state, nil, nil
-		}
+	switch {
+	case state.Version == SealVersion:
+	case state.Key == "":
+		return state, nil, nil
+	case state.Version == 0:
 		return state, nil, fmt.Errorf("%w: it is not sealed; run tenantgate seal sql", ErrUnsealed)
-	}
-	if state.Version != SealVersion {
-		err := fmt.Errorf("its seal has version %d, this program makes version %d; run tenantgate seal sql", state.Version, SealVersion)
-		if state.Key == "" {
-			return state, nil, nil
-		}
-		return state, nil, fmt.Errorf("%w: %w", ErrUnsealed, err)
+	default:
+		return state, nil, fmt.Errorf("%w: its seal has version %d, this program makes version %d; run tenantgate seal sql",
+			ErrUnsealed, state.Version, SealVersion)
 	}
 	if err := state.read(ctx, conn); err != nil || state.Key == "" {
 		return state, nil, err
