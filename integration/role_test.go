@@ -60,6 +60,10 @@ func TestAnUnsafeRoleIsRefused(t *testing.T) {
 			if got := refusal(t, allowed.as(tenantA)); got != "" {
 				t.Errorf("with allow_unsafe_role: %q", got)
 			}
+			out, err := exec.Command(proxyBinary(t), "check", "-config", allowed.configFile).CombinedOutput()
+			if err != nil || strings.Contains(string(out), "FAIL") {
+				t.Errorf("check with allow_unsafe_role: %v\n%s", err, out)
+			}
 		})
 	}
 }

@@ -60,6 +60,10 @@ func auditRole(ctx context.Context, dial session.DialConfig, spec *session.Conte
 // saidElsewhere are the rules whose findings Examine reports in its own words.
 var saidElsewhere = []string{"TG043", "TG044", "TG045", "TG046"}
 
+// unsafeRules are those that allow_unsafe_role is about: the powers of the role, its
+// memberships and its tables.
+var unsafeRules = []string{"TG026", "TG027", "TG028"}
+
 // unsaid are the findings that Examine does not report.
 func (a *roleAudit) unsaid() []audit.Finding {
 	return slices.DeleteFunc(slices.Clone(a.findings), func(f audit.Finding) bool { return slices.Contains(saidElsewhere, f.Rule.ID) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -124,7 +125,8 @@ func (l *loaded) examineSchema(ctx context.Context, items []checked) {
 			}
 			for _, f := range a.unsaid() {
 				line := f.Rule.ID + " " + f.Rule.Level.String() + ": " + f.Rule.Title + ": " + f.Kind + " " + f.Name() + ": " + f.Evidence
-				if f.Rule.Level == audit.LevelError && !l.server.Databases[a.name].AllowUnsafeRole {
+				insisted := l.server.Databases[a.name].AllowUnsafeRole && slices.Contains(unsafeRules, f.Rule.ID)
+				if f.Rule.Level == audit.LevelError && !insisted {
 					items[i].fail = append(items[i].fail, line)
 				} else {
 					items[i].warn = append(items[i].warn, line)
