@@ -3,8 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"maps"
-	"slices"
 
 	"github.com/tenantgate/tenantgate/auth"
 	"github.com/tenantgate/tenantgate/session"
@@ -139,11 +137,8 @@ func (c *client) welcome() {
 	c.welcomed = true
 	c.backend.timeout(0)
 	c.server.cancels.register(c)
-	b := wire.AppendAuthOK(nil)
-	params := c.backend.be.Params
-	for _, name := range slices.Sorted(maps.Keys(params)) {
-		b = wire.AppendParameterStatus(b, name, params[name])
-	}
+	b := wire.AppendAuthOK(c.loop.join[:0])
+	b = append(b, c.backend.be.Params.Messages()...)
 	b = wire.AppendBackendKeyData(b, c.pid, c.key)
 	c.sock.send(wire.AppendReadyForQuery(b, 'I'))
 	c.db.metrics.waited(clock() - c.since)

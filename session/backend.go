@@ -32,9 +32,9 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // Backend is one authenticated PostgreSQL connection, hijacked from pgconn.
 // Nothing is buffered: the next byte read from Conn is the next protocol byte.
 type Backend struct {
-	Conn    net.Conn          // a *tls.Conn when the connection is encrypted
-	PID     uint32            // process id of the server process
-	Params  map[string]string // ParameterStatus values in force on it now
+	Conn    net.Conn   // a *tls.Conn when the connection is encrypted
+	PID     uint32     // process id of the server process
+	Params  Parameters // in force on it now
 	Created time.Time
 	Tenant  string // whose context it last carried; a hint for affinity, never a permission
 
@@ -172,7 +172,7 @@ func adopt(ctx context.Context, conn *pgconn.PgConn, cfg DialConfig, spec *Conte
 		return nil, fmt.Errorf("the default of client_encoding on this server: %w", ErrUnsafeEncoding)
 	}
 	return &Backend{
-		Conn: hc.Conn, PID: hc.PID, Params: hc.ParameterStatuses,
+		Conn: hc.Conn, PID: hc.PID, Params: newParameters(hc.ParameterStatuses),
 		Created: time.Now(), escapes: hc.ParameterStatuses["standard_conforming_strings"] == "off",
 		seal: seal, whole: state.Whole(), cancel: routeOf(hc),
 	}, nil
@@ -315,7 +315,7 @@ func (b *Backend) Report(body []byte) error {
 	if !ok {
 		return errDesync
 	}
-	b.Params[name] = value
+	b.Params.set(name, value)
 	switch name {
 	case "standard_conforming_strings":
 		b.escapes = value == "off"

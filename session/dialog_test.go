@@ -56,7 +56,7 @@ func newDialog(t testing.TB, size int, params ...wire.Param) *dialog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dialog{t: t, lease: &Lease{}, be: &Backend{Params: map[string]string{}}, size: size}
+	d := &dialog{t: t, lease: &Lease{}, be: &Backend{}, size: size}
 	d.pg = newPostgres(dialogHost{d}, 1<<20)
 	terms := &Terms{
 		StatementBuffer: 400, Guard: NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()}),

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -80,6 +79,36 @@ const (
 // unnamed one of its own.
 const enterName = "tenantgate_enter"
 
+// enterQuery is the statement that enters a context, as it is put together. Used
+// again, it need not allocate.
+type enterQuery struct {
+	sql    []byte
+	values [][]byte
+	oids   []uint32
+	bytes  []byte // of values
+}
+
+// bind makes value a parameter and puts its number into the statement.
+func (q *enterQuery) bind(oid uint32, value string) {
+	start := len(q.bytes)
+	q.bytes = append(q.bytes, value...)
+	q.values = append(q.values, q.bytes[start:len(q.bytes):len(q.bytes)])
+	q.oids = append(q.oids, oid)
+	q.sql = strconv.AppendInt(append(q.sql, '$'), int64(len(q.oids)), 10)
+}
+
+// put appends to the statement's text.
+func (q *enterQuery) put(text string) { q.sql = append(q.sql, text...) }
+
+// set puts the call that sets a setting.
+func (q *enterQuery) set(name, value string) {
+	q.put("pg_catalog.set_config(")
+	q.bind(oidText, name)
+	q.put(",pg_catalog.convert_from(")
+	q.bind(oidBytea, value)
+	q.put(",'UTF8'),false)")
+}
+
 // appendEnter appends the messages that enter the context: Parse, Bind and
 // Execute, and a Close of the statement (and of the portal, when named) with every name and value as a parameter. Values travel as bytea in
 // UTF-8, so that neither the client's encoding nor its
@@ -87,49 +116,38 @@ const enterName = "tenantgate_enter"
 // compared. With seed the random generator gets a fresh start too, because
 // DISCARD ALL leaves it as the last tenant did. With a key of the backend's the
 // database verifies the context, and sets it, by itself.
-func (e *Entry) appendEnter(dst []byte, name string, settings []wire.Param, seed bool, s *backendSeal) ([]byte, error) {
-	var sql strings.Builder
-	var params [][]byte
-	var oids []uint32
-	bind := func(oid uint32, v []byte) string {
-		params, oids = append(params, v), append(oids, oid)
-		return "$" + strconv.Itoa(len(params))
-	}
-	set := func(name, value string) string {
-		return "pg_catalog.set_config(" + bind(oidText, []byte(name)) +
-			",pg_catalog.convert_from(" + bind(oidBytea, []byte(value)) + ",'UTF8'),false)"
-	}
-	sql.WriteString("select ")
+func (e *Entry) appendEnter(q *enterQuery, dst []byte, name string, settings []wire.Param, seed bool, s *backendSeal) ([]byte, error) {
+	q.sql, q.values, q.oids, q.bytes = q.sql[:0], q.values[:0], q.oids[:0], q.bytes[:0]
+	q.put("select ")
 	if seed {
-		sql.WriteString("pg_catalog.setseed(" + bind(oidText, randomSeed()) + "::pg_catalog.float8),")
+		q.put("pg_catalog.setseed(")
+		q.bind(oidText, randomSeed())
+		q.put("::pg_catalog.float8),")
 	}
 	for _, s := range settings {
-		sql.WriteString(set(s.Name, s.Value) + ",")
+		q.set(s.Name, s.Value)
+		q.put(",")
 	}
 	for i, n := range e.names {
 		if i > 0 {
-			sql.WriteByte(',')
+			q.put(",")
 		}
+		q.put("pg_catalog.convert_to(")
 		if s != nil {
-			sql.WriteString("pg_catalog.convert_to(pg_catalog.current_setting(" + bind(oidText, []byte(n)) + "),'UTF8')")
-			continue
+			q.put("pg_catalog.current_setting(")
+			q.bind(oidText, n)
+			q.put(")")
+		} else {
+			q.set(n, e.values[i])
 		}
-		sql.WriteString("pg_catalog.convert_to(" + set(n, e.values[i]) + ",'UTF8')")
+		q.put(",'UTF8')")
 	}
 	if s != nil {
-		made := s.make(sealFields(e.names, e.values), e.until)
-		sql.WriteString(" from tenantgate.enter(" + bind(oidText, []byte(made.head)) + "," + bind(oidBytea, made.code) + ",array[")
-		for i, n := range e.names {
-			if i > 0 {
-				sql.WriteByte(',')
-			}
-			sql.WriteString(bind(oidBytea, []byte(strings.ToLower(n))) + "," + bind(oidBytea, []byte(e.values[i])))
-		}
-		sql.WriteString("]::pg_catalog.bytea[])")
+		e.seal(q, s)
 	}
-	dst, err := wire.AppendParse(dst, name, sql.String(), oids...)
+	dst, err := wire.AppendParse(dst, name, string(q.sql), q.oids...)
 	if err == nil {
-		dst, err = wire.AppendBind(dst, name, name, 1, params, 1)
+		dst, err = wire.AppendBind(dst, name, name, 1, q.values, 1)
 	}
 	if err == nil {
 		dst, err = wire.AppendExecute(dst, name)
@@ -142,6 +160,25 @@ func (e *Entry) appendEnter(dst []byte, name string, settings []wire.Param, seed
 	return dst, err
 }
 
+// seal puts the call that lets the database verify and set the context.
+func (e *Entry) seal(q *enterQuery, s *backendSeal) {
+	made := s.make(sealFields(e.names, e.values), e.until)
+	q.put(" from tenantgate.enter(")
+	q.bind(oidText, made.head)
+	q.put(",")
+	q.bind(oidBytea, string(made.code))
+	q.put(",array[")
+	for i, n := range e.names {
+		if i > 0 {
+			q.put(",")
+		}
+		q.bind(oidBytea, strings.ToLower(n))
+		q.put(",")
+		q.bind(oidBytea, e.values[i])
+	}
+	q.put("]::pg_catalog.bytea[])")
+}
+
 // appendForget closes the portal and the statement of that name.
 func appendForget(dst []byte, name string) ([]byte, error) {
 	dst, err := wire.AppendClose(dst, 'P', name)
@@ -152,21 +189,26 @@ func appendForget(dst []byte, name string) ([]byte, error) {
 }
 
 // randomSeed is a number in [0, 1) as text.
-func randomSeed() []byte {
+func randomSeed() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand
-	return strconv.AppendFloat(nil, float64(binary.BigEndian.Uint64(b[:])>>11)/(1<<53), 'f', -1, 64)
+	const digits = 1e16    // 16 of them, as many as float8 can tell apart, behind a 1
+	var room [24]byte
+	text := strconv.AppendUint(append(room[:0], '0'), digits+binary.BigEndian.Uint64(b[:])%digits, 10)
+	text[1] = '.' // in the place of the 1
+	return string(text)
 }
 
 // confirm checks the row that enter answered with: the last columns are the
 // context's values as the backend now holds them.
 func (e *Entry) confirm(row []byte) error {
-	columns, ok := wire.DataRow(row, nil)
+	var room [24][]byte
+	columns, ok := wire.DataRow(row, room[:0])
 	if !ok || len(columns) < len(e.values) {
 		return fmt.Errorf("the backend did not confirm the context")
 	}
 	for i, v := range columns[len(columns)-len(e.values):] {
-		if v == nil || !bytes.Equal(v, []byte(e.values[i])) {
+		if v == nil || string(v) != e.values[i] {
 			return fmt.Errorf("the backend holds another value for %s", e.names[i])
 		}
 	}

@@ -81,14 +81,16 @@ type Stats struct {
 type Out struct {
 	Server [][]byte
 	Client [][]byte
-	judge  Judge // of the statement at hand: too large to be made for each
+	room   []byte     // for pieces of the proxy's own
+	query  enterQuery // likewise
+	judge  Judge      // of the statement at hand: too large to be made for each
 }
 
 // Reset empties o and keeps its memory.
 func (o *Out) Reset() {
 	clear(o.Server)
 	clear(o.Client)
-	o.Server, o.Client = o.Server[:0], o.Client[:0]
+	o.Server, o.Client, o.room = o.Server[:0], o.Client[:0], o.room[:0]
 }
 
 func (o *Out) toServer(p []byte) {
@@ -116,7 +118,8 @@ func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 // of its own, or (inside a batch of the client's, whose error must still skip
 // the rest of the batch) flushed only.
 func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) error {
-	msg, err := l.entry.appendEnter(nil, name, settings, !l.began, l.backend.seal)
+	start := len(out.room)
+	msg, err := l.entry.appendEnter(&out.query, out.room, name, settings, !l.began, l.backend.seal)
 	if err != nil {
 		return err
 	}
@@ -135,7 +138,8 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 		l.owed.sent('H', injected)
 	}
 	l.confirmed = false
-	out.toServer(msg)
+	out.room = msg
+	out.toServer(msg[start:])
 	return nil
 }
 

@@ -30,7 +30,7 @@ const resetAnswers = "CZTDCZ"
 // Begin starts the reset of b and returns what to send.
 func (r *Reset) Begin(b *Backend, spec *ContextSpec) ([]byte, error) {
 	*r = Reset{backend: b, nonce: rand.Text()}
-	msg, err := wire.AppendQuery(nil, "DISCARD ALL")
+	msg, err := wire.AppendQuery(make([]byte, 0, 256), "DISCARD ALL")
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,8 @@ func (r *Reset) expect(m wire.Frame) error {
 // are sealed, a latch. A placeholder that was
 // once set is empty after DISCARD ALL, one that never was is null.
 func (r *Reset) readBack(row []byte) error {
-	columns, ok := wire.DataRow(row, nil)
+	var room [3][]byte
+	columns, ok := wire.DataRow(row, room[:0])
 	want := 2
 	if r.backend.seal != nil {
 		want = 3

@@ -19,7 +19,7 @@ func proof(nonce string) [][]byte {
 // resetting begins a reset.
 func resetting(t *testing.T) (*Reset, *Backend) {
 	t.Helper()
-	b := &Backend{Params: map[string]string{}}
+	b := &Backend{}
 	r := &Reset{}
 	msg, err := r.Begin(b, modelSpec)
 	if err != nil {
@@ -51,7 +51,7 @@ func TestResetIsProvenByTheWholeAnswerAtEverySplit(t *testing.T) {
 			t.Fatalf("split at %d: done %v, error %v, %d bytes taken", cut, done, err, n+m)
 		}
 	}
-	if r.backend.Params["TimeZone"] != "UTC" {
+	if r.backend.Params.Value("TimeZone") != "UTC" {
 		t.Error("a parameter that was reported is not known")
 	}
 }
@@ -123,9 +123,9 @@ func TestResetNeverUsesANonceTwice(t *testing.T) {
 }
 
 func TestWatchTakesOnlyWhatMayComeUnasked(t *testing.T) {
-	b := &Backend{Params: map[string]string{}}
+	b := &Backend{}
 	p := append(wire.AppendNotice(nil, "NOTICE", "00000", "x", ""), wire.AppendParameterStatus(nil, "TimeZone", "UTC")...)
-	if n, err := b.Watch(append(p, 'S', 0)); err != nil || n != len(p) || b.Params["TimeZone"] != "UTC" {
+	if n, err := b.Watch(append(p, 'S', 0)); err != nil || n != len(p) || b.Params.Value("TimeZone") != "UTC" {
 		t.Errorf("%d bytes taken, error %v", n, err)
 	}
 	for _, typ := range []byte("ZCDT123") {

@@ -155,7 +155,7 @@ func TestEveryValueOfASealedEntryIsAParameter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := entry.appendEnter(nil, "", entry.settings, true, testSeal(t))
+	b, err := entry.appendEnter(&enterQuery{}, nil, "", entry.settings, true, testSeal(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestResetOfASealedBackendProvesThatNoLatchIsLeft(t *testing.T) {
 		{[]string{""}, false},
 		{[]string{"", "f", "f"}, false},
 	} {
-		b := &Backend{Params: map[string]string{}, seal: testSeal(t)}
+		b := &Backend{seal: testSeal(t)}
 		r := &Reset{}
 		msg, err := r.Begin(b, modelSpec)
 		if err != nil {

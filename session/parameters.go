@@ -1,0 +1,65 @@
+package session
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"unique"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// Parameters are the reported settings of a backend, held as the ParameterStatus
+// messages that tell a client of them. Backends with the same values, as nearly
+// all idle ones are, share one text. The zero value holds none.
+type Parameters struct{ messages unique.Handle[string] }
+
+// newParameters takes settings by name; they are told in the order of their names.
+func newParameters(values map[string]string) Parameters {
+	var b []byte
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		b = wire.AppendParameterStatus(b, name, values[name])
+	}
+	return Parameters{unique.Make(string(b))}
+}
+
+// Messages are the ParameterStatus messages of all of them.
+func (p Parameters) Messages() string {
+	if p == (Parameters{}) {
+		return ""
+	}
+	return p.messages.Value()
+}
+
+// Value is what was reported for a setting; empty: nothing was.
+func (p Parameters) Value(name string) string {
+	_, _, value := p.find(name)
+	return value
+}
+
+// find returns where the message of a setting stands, or would stand, and the
+// value in it.
+func (p Parameters) find(name string) (start, end int, value string) {
+	for all := p.Messages(); end < len(all); {
+		start = end
+		end += 1 + int(binary.BigEndian.Uint32([]byte(all[start+1:start+wire.HeaderSize])))
+		text := all[start+wire.HeaderSize : end-1] // the name, a NUL and the value
+		if len(text) > len(name) && text[:len(name)] == name && text[len(name)] == 0 {
+			return start, end, text[len(name)+1:]
+		}
+	}
+	return end, end, ""
+}
+
+// set takes a new value.
+func (p *Parameters) set(name, value string) {
+	start, end, old := p.find(name)
+	if start < end && old == value {
+		return
+	}
+	all := p.Messages()
+	var room [1 << 10]byte
+	b := append(room[:0], all[:start]...)
+	b = wire.AppendParameterStatus(b, name, value)
+	p.messages = unique.Make(string(append(b, all[end:]...)))
+}
