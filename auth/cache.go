@@ -15,6 +15,12 @@ const (
 // tokenSum is the SHA-256 of a token's text: the cache holds no tokens.
 type tokenSum [sha256.Size]byte
 
+// sumOf is a token's key in the cache.
+func sumOf(token string) tokenSum {
+	var room [2 << 10]byte // on the stack, where nearly every token fits
+	return sha256.Sum256(append(room[:0], token...))
+}
+
 // cache remembers verified tokens, oldest out first. Only successes are put in.
 // Times and revocations are the caller's to check at every use.
 type cache struct {

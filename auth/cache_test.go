@@ -1,15 +1,11 @@
 package auth
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 )
-
-// sumOf is the cache key of a text.
-func sumOf(text string) tokenSum { return sha256.Sum256([]byte(text)) }
 
 func TestCacheHoldsABoundedNumberOldestOutFirst(t *testing.T) {
 	c := newCache(3)
@@ -96,4 +92,32 @@ func TestVerifyIsSafeWhileKeysChange(t *testing.T) {
 		}
 	}
 	workers.Wait()
+}
+
+func TestOnlyVerifiedTokensAreRecalledAndJudgedAgain(t *testing.T) {
+	v := verifier(t, Config{})
+	token := hs(t, nil)
+	if id, known, err := v.Recall(testNow, token); known || err != nil || !id.IsZero() {
+		t.Errorf("before Verify: %v, %v", known, err)
+	}
+	wantRefused(t, v, token+"x", ReasonSignature)
+	if _, known, _ := v.Recall(testNow, token+"x"); known {
+		t.Error("a refused token is recalled")
+	}
+	want := wantAccepted(t, v, token)
+	if id, known, err := v.Recall(testNow, token); !known || err != nil || id != want {
+		t.Errorf("after Verify: %v, %v", known, err)
+	}
+	if id, known, err := v.Recall(testNow.Add(24*time.Hour), token); !known || err == nil || !id.IsZero() {
+		t.Errorf("when it has expired: %v, %v", known, err)
+	}
+	wantAccepted(t, v, token)
+	set, err := parseRevocations([]byte("sub="+want.Subject()+"\n"), v.tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.revoked.Store(set)
+	if id, known, err := v.Recall(testNow, token); !known || err == nil || !id.IsZero() {
+		t.Errorf("when it was revoked: %v, %v", known, err)
+	}
 }
