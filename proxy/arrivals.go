@@ -57,8 +57,19 @@ func (a *arrivals) evict(fair int) bool {
 	}
 	oldest := greedy[0]
 	a.drop(oldest)
-	_ = oldest.raw.Close() // its goroutine ends by that
+	oldest.giveWay()
 	return true
+}
+
+// end ends all logins.
+func (a *arrivals) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, logins := range a.byPeer {
+		for _, g := range logins {
+			g.giveWay()
+		}
+	}
 }
 
 // remove forgets a login that is over, or that had to give way.

@@ -69,16 +69,12 @@ type client struct {
 	protocol uint32
 }
 
-// join takes the client's socket into the loop and asks for a backend. Nothing
-// is read before the client was welcomed; that it leaves is seen all the same.
+// join takes the socket over from the login, on the same loop, and asks for a
+// backend. Nothing is read before the client was welcomed; that it leaves is seen
+// all the same.
 func (c *client) join() {
-	l := c.loop
-	c.timer.owner = c
-	c.active, c.since = l.now, clock()
-	if err := l.attach(c.sock, wantHangup); err != nil {
-		c.over(endInternal, err)
-		return
-	}
+	c.sock.owner, c.timer.owner = c, c
+	c.active, c.since = c.loop.now, clock()
 	c.joined = true
 	if c.server.draining.Load() {
 		c.end(&refusal{reason: endDrain})
@@ -144,8 +140,9 @@ func (c *client) welcome() {
 	c.db.metrics.waited(clock() - c.since)
 	c.server.metrics.login(endSuccess)
 	c.sock.reading(true)
-	if c.sock.more || len(c.sock.in) > 0 {
-		c.loop.resume(c.sock) // pipelined behind the password
+	c.stalled = len(c.sock.in) > 0 // pipelined behind the password
+	if c.stalled || c.sock.more {
+		c.loop.resume(c.sock)
 	}
 }
 
@@ -155,7 +152,11 @@ func (c *client) readable() {
 		c.discardInput()
 		return
 	}
-	if !c.welcomed || c.stopping {
+	if !c.welcomed {
+		c.sock.reading(false) // only now: few send anything so early
+		return
+	}
+	if c.stopping {
 		return
 	}
 	if c.stalled {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -106,19 +107,7 @@ func takeOver(conn net.Conn) (fd int, tlsConn *tls.Conn, raw *handoverConn, err 
 	if !ok {
 		return -1, nil, nil, errNotASocket
 	}
-	sc, ok := raw.Conn.(syscall.Conn)
-	if !ok {
-		return -1, nil, nil, errNotASocket
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return -1, nil, nil, err
-	}
-	fd = -1
-	if cerr := rc.Control(func(f uintptr) { fd, err = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
-		return -1, nil, nil, cerr
-	}
-	if err != nil {
+	if fd, err = duplicate(raw.Conn); err != nil {
 		return -1, nil, nil, err
 	}
 	_ = raw.Conn.Close() // the duplicate keeps the socket open, and the flag O_NONBLOCK is the socket's
@@ -130,44 +119,68 @@ func takeOver(conn net.Conn) (fd int, tlsConn *tls.Conn, raw *handoverConn, err 
 	return fd, tlsConn, raw, nil
 }
 
-// keepAlive finds peers that vanished without a word. The user timeout bounds
-// how long sent bytes may stay unacknowledged: a peer that was cut off while it
-// had a window open.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
-
-// unackedMillis is TCP_USER_TIMEOUT.
-const unackedMillis = 120_000
-
-// tune sets what every TCP connection of the proxy has.
-func tune(conn net.Conn) {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return
-	}
-	_ = tcp.SetKeepAliveConfig(keepAlive) // best effort: without it a dead peer is found later
-	onFD(conn, func(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, unackedMillis) })
-}
-
-// onFD calls f with the file descriptor of a connection that has one.
-func onFD(conn net.Conn, f func(fd int)) {
+// duplicate returns another descriptor of a connection or a listener.
+func duplicate(conn any) (fd int, err error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
-		return
+		return -1, errNotASocket
 	}
-	if rc, err := sc.SyscallConn(); err == nil {
-		_ = rc.Control(func(fd uintptr) { f(int(fd)) })
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
 	}
+	if cerr := rc.Control(func(f uintptr) { fd, err = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return -1, cerr
+	}
+	return fd, err
+}
+
+// fileConn is a socket that a loop has detached, as a connection for a goroutine.
+// net.FileConn would set the keep-alive of its own taste.
+type fileConn struct{ *os.File }
+
+// handBack is takeOver the other way round: fd belongs to the connection.
+func handBack(fd int) fileConn { return fileConn{os.NewFile(uintptr(fd), "client")} }
+
+// LocalAddr and RemoteAddr are asked for by nobody.
+func (fileConn) LocalAddr() net.Addr  { return nil }
+func (fileConn) RemoteAddr() net.Addr { return nil }
+
+// Keep-alive finds peers that vanished without a word. The user timeout bounds
+// how long sent bytes may stay unacknowledged: a peer that was cut off while it
+// had a window open.
+const (
+	keepAliveIdle     = 60 // seconds
+	keepAliveInterval = 15 // seconds
+	keepAliveCount    = 4
+	unackedMillis     = 120_000 // TCP_USER_TIMEOUT
+)
+
+// tune sets what every TCP connection of the proxy has; on a listener, what its
+// connections inherit ("accept" of Linux).
+func tune(_, _ string, conn syscall.RawConn) error {
+	return conn.Control(func(fd uintptr) {
+		for _, option := range [...]struct{ level, name, value int }{
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveIdle},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveInterval},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
+			{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, unackedMillis},
+		} {
+			_ = unix.SetsockoptInt(int(fd), option.level, option.name, option.value) // best effort: without it a dead peer is found later
+		}
+	})
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }
 
 // dialBackend is the session.DialFunc of the proxy.
 func dialBackend(ctx context.Context, network, address string) (net.Conn, error) {
-	var d net.Dialer
+	d := net.Dialer{Control: tune, KeepAlive: -1} // set already
 	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	tune(conn)
 	return &handoverConn{Conn: conn}, nil
 }

@@ -101,18 +101,10 @@ func (c *client) linger() {
 	}
 }
 
-// discardInput reads what a client still sends that was told to go; not all at
-// once, because it could go on for ever.
+// discardInput reads what a client still sends that was told to go.
 func (c *client) discardInput() {
-	for range 8 {
-		_, err := c.sock.receive(c.loop.buf)
-		if errors.Is(err, errEmpty) {
-			return
-		}
-		if err != nil {
-			c.loop.timers.set(&c.timer, 0)
-			c.loop.close(c.sock)
-			return
-		}
+	if !c.sock.discard() {
+		c.loop.timers.set(&c.timer, 0)
+		c.loop.close(c.sock)
 	}
 }

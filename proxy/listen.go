@@ -1,10 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +17,9 @@ const defaultPort = "6432"
 // listen opens the address: host:port, or a directory for a Unix socket.
 func listen(l Listen) (net.Listener, error) {
 	if !strings.HasPrefix(l.Address, "/") {
-		ln, err := net.Listen("tcp", l.Address)
+		config := net.ListenConfig{Control: tune}
+		config.SetMultipathTCP(false) // its sockets cost more and do not inherit all that tune sets
+		ln, err := config.Listen(context.Background(), "tcp", l.Address)
 		if err != nil {
 			return nil, fmt.Errorf("listen.address: %w", err)
 		}
@@ -60,54 +62,4 @@ func removeStale(path string) error {
 		return fmt.Errorf("another process listens on %s", path)
 	}
 	return os.Remove(path)
-}
-
-// accept takes connections until the listener is closed.
-func (s *Server) accept(ln net.Listener) {
-	for {
-		conn, err := ln.Accept()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil:
-			// Mostly file descriptors running out: others may end soon.
-			s.log().Error("connection cannot be accepted", "error", err)
-			time.Sleep(50 * time.Millisecond)
-			continue
-		}
-		s.admit(conn)
-	}
-}
-
-// admit starts a login unless too many are under way.
-func (s *Server) admit(conn net.Conn) {
-	config := s.config.Load()
-	raw := &handoverConn{Conn: conn}
-	g := &login{server: s, config: config, raw: raw, conn: raw, id: s.sessions.Add(1), accepted: time.Now()}
-	g.peer, g.local, g.unix = peerOf(conn)
-	if !s.arrivals.add(g, config.Limits.MaxUnauthenticated) {
-		s.metrics.login(endTooMany)
-		_ = conn.Close()
-		return
-	}
-	tune(conn)
-	if err := conn.SetDeadline(time.Now().Add(config.Timeouts.ClientLogin)); err != nil {
-		s.arrivals.remove(g)
-		_ = conn.Close()
-		return
-	}
-	go func() {
-		defer s.arrivals.remove(g)
-		g.run()
-	}()
-}
-
-// peerOf says who is at the other end. The address of a Unix socket is zero.
-func peerOf(conn net.Conn) (peer netip.Addr, local, unix bool) {
-	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return peer, true, true
-	}
-	peer = tcp.AddrPort().Addr().Unmap()
-	return peer, peer.IsLoopback(), false
 }

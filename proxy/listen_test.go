@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // socketDir is a directory for a Unix socket, whose path may have some 100 bytes only, and the
@@ -100,46 +102,67 @@ func TestListenNamesTheSocketFileByItsPort(t *testing.T) {
 	}
 }
 
-// distant is a connection that comes from elsewhere.
-type distant struct {
-	net.Conn
-	from *net.TCPAddr
-}
-
-func (d distant) RemoteAddr() net.Addr { return d.from }
-
 func TestPeerIsKnownByHowItConnects(t *testing.T) {
-	tcp, err := listen(Listen{Address: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tcp.Close() }()
-	dir, _ := socketDir(t)
-	local, err := listen(Listen{Address: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = local.Close() }()
-	from := func(addr string) net.Conn {
-		return distant{from: &net.TCPAddr{IP: net.ParseIP(addr).To16(), Port: 1}}
-	}
+	v6 := func(addr string) unix.Sockaddr { return &unix.SockaddrInet6{Addr: netip.MustParseAddr(addr).As16()} }
 	for _, c := range []struct {
-		name        string
-		conn        net.Conn
-		peer        netip.Addr
-		local, unix bool
+		name           string
+		from           unix.Sockaddr
+		peer           netip.Addr
+		local, viaUnix bool
 	}{
-		{"TCP on this machine", reaches(t, tcp), netip.MustParseAddr("127.0.0.1"), true, false},
-		{"a Unix socket", reaches(t, local), netip.Addr{}, true, true},
-		{"IPv4 from elsewhere, as an IPv6 listener sees it", from("192.0.2.1"), netip.MustParseAddr("192.0.2.1"), false, false},
-		{"IPv6 from elsewhere", from("2001:db8::1"), netip.MustParseAddr("2001:db8::1"), false, false},
-		{"IPv6 on this machine", from("::1"), netip.MustParseAddr("::1"), true, false},
+		{"IPv4 on this machine", &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, netip.MustParseAddr("127.0.0.1"), true, false},
+		{"IPv4 from elsewhere", &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 1}}, netip.MustParseAddr("192.0.2.1"), false, false},
+		{"a Unix socket", &unix.SockaddrUnix{}, netip.Addr{}, true, true},
+		{"IPv4 on this machine, as an IPv6 listener sees it", v6("::ffff:127.0.0.1"), netip.MustParseAddr("127.0.0.1"), true, false},
+		{"IPv4 from elsewhere, as an IPv6 listener sees it", v6("::ffff:192.0.2.1"), netip.MustParseAddr("192.0.2.1"), false, false},
+		{"IPv6 from elsewhere", v6("2001:db8::1"), netip.MustParseAddr("2001:db8::1"), false, false},
+		{"IPv6 on this machine", v6("::1"), netip.MustParseAddr("::1"), true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			peer, local, unix := peerOf(c.conn)
-			if peer != c.peer || local != c.local || unix != c.unix {
-				t.Errorf("peerOf says %v, local %v, unix %v; want %v, %v, %v", peer, local, unix, c.peer, c.local, c.unix)
+			peer, local, viaUnix := peerOf(c.from)
+			if peer != c.peer || local != c.local || viaUnix != c.viaUnix {
+				t.Errorf("peerOf says %v, local %v, unix %v; want %v, %v, %v", peer, local, viaUnix, c.peer, c.local, c.viaUnix)
 			}
 		})
+	}
+}
+
+// TestConnectionsInheritWhatTheListenerHas looks at a socket that was accepted
+// without the runtime, which sets options of its own.
+func TestConnectionsInheritWhatTheListenerHas(t *testing.T) {
+	ln, err := listen(Listen{Address: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	peer, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = peer.Close() }()
+	door, err := duplicate(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(door)
+	if err := unix.SetNonblock(door, false); err != nil { // the connection is there as soon as the peer's is
+		t.Fatal(err)
+	}
+	fd, _, err := unix.Accept4(door, unix.SOCK_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(fd)
+	for name, o := range map[string]struct{ level, name, want int }{
+		"TCP_NODELAY":      {unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		"SO_KEEPALIVE":     {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		"TCP_KEEPIDLE":     {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveIdle},
+		"TCP_KEEPINTVL":    {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, keepAliveInterval},
+		"TCP_KEEPCNT":      {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
+		"TCP_USER_TIMEOUT": {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, unackedMillis},
+	} {
+		if got, err := unix.GetsockoptInt(fd, o.level, o.name); err != nil || got != o.want {
+			t.Errorf("%s is %d (%v), want %d", name, got, err, o.want)
+		}
 	}
 }

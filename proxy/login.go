@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,19 +15,25 @@ import (
 	"github.com/tenantgate/tenantgate/wire"
 )
 
-// login is one connection from accept to hand-over, in a goroutine of its own on
-// a blocking connection. One absolute deadline covers all of it.
+// login is one connection from accept until it is a client, on the loop that owns
+// its socket. Top to bottom: packets of the startup phase (negotiate.go), then the
+// token, then hand-over. What takes longer than a moment (a TLS handshake, a token
+// that was not seen before, a cancel) a goroutine does aside. One absolute deadline
+// covers all of it.
 type login struct {
 	server *Server
 	config *Config
-	raw    *handoverConn
-	conn   net.Conn // raw, or the TLS connection over it
+	loop   *loop
+	sock   *socket
+	timer  timer
+	shaker fileConn // the connection while a goroutine shakes hands on it
 	peer   netip.Addr
 	local  bool // the peer is on this machine
 	unix   bool
+	stage  loginStage
 	id     uint64 // session id, for the log
 
-	accepted time.Time
+	accepted int64 // on the loops' clock
 
 	encrypted bool
 	cancelled bool // it was a cancel request
@@ -39,75 +45,125 @@ type login struct {
 	db        *database
 }
 
+// loginStage is what a login waits for.
+type loginStage uint8
+
+const (
+	loginPacket   loginStage = iota // the next packet of the startup phase
+	loginPassword                   // the token
+	loginAside                      // a goroutine that works for it
+	loginTold                       // that a client that was refused has read why
+	loginOver                       // nothing: it is closed, or has become a client
+)
+
 // errNothing ends a login without a word: a cancel, a probe, a broken peer.
 var errNothing = errors.New("closed without a word")
 
-// run takes the login to its end: a client in a loop, or a refusal.
-func (g *login) run() {
-	defer func() {
-		if p := recover(); p != nil {
-			g.server.log().Error("login failed by a fault of tenantgate", "session", g.id, "panic", fmt.Sprint(p))
-			_ = g.conn.Close()
-		}
-	}()
-	err := g.steps()
-	if err == nil {
-		err = g.handOver()
-		if err == nil {
-			return
-		}
+// start lets the login begin, on its loop.
+func (g *login) start() {
+	if err := g.loop.attach(g.sock, wantRead); err != nil {
+		g.leave()
+		return
 	}
-	g.fail(err)
+	g.loop.timers.set(&g.timer, g.accepted+int64(g.config.Timeouts.ClientLogin))
 }
 
-// steps are the phases of a login, in order.
-func (g *login) steps() error {
-	packet, err := g.negotiate()
-	if err != nil {
-		return err
+// readable takes the next step of the login, or more.
+func (g *login) readable() {
+	switch g.stage {
+	case loginPacket:
+		g.proceed(g.negotiate())
+	case loginPassword:
+		g.proceed(g.readPassword())
+	case loginAside:
+		g.sock.reading(false) // what is sent ahead waits
+	case loginTold:
+		if !g.sock.discard() {
+			g.close()
+		}
 	}
-	if err := g.readStartup(packet); err != nil {
-		return err
+}
+
+// drained is called when the client has taken everything.
+func (g *login) drained() {
+	if g.stage == loginTold {
+		g.sock.shutdown()
 	}
-	if err := g.allowPassword(); err != nil {
-		return err
+}
+
+// hungUp is called when the client has gone while a goroutine works for it. The
+// connection counts until that is done.
+func (g *login) hungUp() {
+	g.sock.ended = true
+	g.sock.park()
+}
+
+// deadline is called when the login has taken too long, or a client that was
+// refused has had its time to read why.
+func (g *login) deadline(int64) {
+	switch {
+	case g.stage == loginTold:
+		g.close()
+	case g.shaker.File != nil:
+		_ = g.shaker.Close() // the handshake fails by that
+	default:
+		g.end(&refusal{reason: endLoginTimeout})
 	}
-	if err := g.authenticate(); err != nil {
-		return err
-	}
-	return g.authorize()
+}
+
+// giveWay ends the login from any goroutine.
+func (g *login) giveWay() { g.loop.post(func() { g.end(errNothing) }) }
+
+// aside lets a goroutine do what takes longer than a moment, and then the loop
+// what it returned.
+func (g *login) aside(work func() (then func())) {
+	g.stage = loginAside
+	go func() {
+		then := func() { g.end(&refusal{reason: endInternal}) }
+		defer func() {
+			if p := recover(); p != nil {
+				g.server.log().Error("login failed by a fault of tenantgate", "session", g.id, "panic", fmt.Sprint(p))
+			}
+			if !g.loop.post(then) {
+				then() // the loop has ended, and the login with it
+			}
+		}()
+		then = work()
+	}()
 }
 
 // readFault turns an error of reading into how the login ends.
-func (g *login) readFault(err error) error {
+func readFault(err error) error {
 	var v *wire.Violation
-	var n net.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &v) && v.Silent:
-		return errNothing
-	case errors.As(err, &v):
+	if errors.As(err, &v) && !v.Silent {
 		return &refusal{reason: endProtocol, cause: err, text: v.Text}
-	case errors.As(err, &n) && n.Timeout():
-		return &refusal{reason: endLoginTimeout}
 	}
 	return errNothing
 }
 
-// readStartup reads the startup packet's parameters and settles the protocol version.
-func (g *login) readStartup(packet wire.Packet) error {
+// begin takes the startup packet: parameters, the protocol version, and whether a
+// password may be asked for; then it asks.
+func (g *login) begin(packet wire.Packet) error {
 	params, err := wire.ParseParams(packet.Body)
 	if err != nil {
-		return g.readFault(err)
+		return readFault(err)
 	}
 	g.version = packet.Code
-	if err := g.negotiateVersion(params); err != nil {
-		return err
-	}
+	g.negotiateVersion(params)
 	g.startup, g.badParam = session.ParseStartup(params, g.config.Context)
 	if g.startup.User == "" {
 		return paramRefusal(g.badParam)
+	}
+	if err := g.allowPassword(); err != nil {
+		return err
+	}
+	if !g.config.Throttle.Allowed(g.peer, time.Now()) {
+		return &refusal{reason: endThrottled, about: g.startup.User}
+	}
+	g.stage = loginPassword
+	g.sock.send(wire.AppendAuthCleartext(nil))
+	if g.sock.more {
+		g.loop.resume(g.sock) // it may have sent it already, in the same TLS record
 	}
 	return nil
 }
@@ -132,32 +188,71 @@ func (g *login) allowPassword() error {
 	return nil
 }
 
-// authenticate asks for the token and verifies it. Whatever is wrong with it,
-// the client is told the same.
-func (g *login) authenticate() error {
-	now := time.Now()
-	if !g.config.Throttle.Allowed(g.peer, now) {
-		return &refusal{reason: endThrottled, about: g.startup.User}
+// readPassword reads the token and verifies it. What came behind it is kept for
+// the session.
+func (g *login) readPassword() error {
+	p, err := g.sock.fill()
+	if errors.Is(err, errEmpty) {
+		return nil
 	}
-	if _, err := g.conn.Write(wire.AppendAuthCleartext(nil)); err != nil {
+	if err != nil {
 		return errNothing
 	}
-	token, err := wire.ReadPassword(g.conn)
+	token, size, err := wire.Password(p)
 	if err != nil {
-		return g.readFault(err)
+		return readFault(err)
 	}
-	id, err := g.config.Verifier.Verify(now, token)
+	if len(p) < size {
+		g.sock.keep(p)
+		if g.sock.more {
+			g.loop.resume(g.sock)
+		}
+		return nil
+	}
+	g.sock.keep(p[size:])
+	clear(p[:size]) // the buffer is for others, too
+	now := time.Now()
+	if id, known, err := g.config.Verifier.Recall(now, token); known {
+		return g.verified(id, err)
+	}
+	g.aside(func() func() {
+		id, err := g.config.Verifier.Verify(now, token)
+		return func() {
+			if g.stage == loginAside {
+				g.proceed(g.verified(id, err))
+			}
+		}
+	})
+	return nil
+}
+
+// proceed ends the login if a step of it has failed.
+func (g *login) proceed(err error) {
+	if err != nil {
+		g.end(err)
+	}
+}
+
+// verified takes the verdict on the token. Whatever is wrong with it, the client
+// is told the same.
+func (g *login) verified(id auth.Identity, err error) error {
 	if err == nil {
 		if user, bound := id.User(); bound && user != g.startup.User {
 			err = errOtherUser
 		}
 	}
 	if err != nil {
-		g.config.Throttle.Failed(g.peer, now)
+		g.config.Throttle.Failed(g.peer, time.Now())
 		return &refusal{reason: endToken, cause: err, about: g.startup.User}
 	}
 	g.identity = id
-	return nil
+	if g.sock.ended {
+		return errNothing
+	}
+	if err := g.authorize(); err != nil {
+		return err
+	}
+	return g.handOver()
 }
 
 var errOtherUser = errors.New("the startup user is not the one that the token names")
@@ -183,8 +278,8 @@ func (g *login) authorize() error {
 
 var errClaims = errors.New("the token does not carry what the database requires")
 
-// handOver gives the socket to an event loop. From there on the client's own
-// states and limits hold.
+// handOver makes the connection a client. From there on the client's own states
+// and limits hold.
 func (g *login) handOver() error {
 	entry, err := g.config.Context.NewEntry(g.id, g.identity, g.startup.Settings)
 	if err != nil {
@@ -194,27 +289,27 @@ func (g *login) handOver() error {
 		entry.Outlive()
 	}
 	c := &client{
-		server: g.server, db: g.db, id: g.identity, entry: entry, log: g.id,
+		server: g.server, db: g.db, id: g.identity, entry: entry, log: g.id, loop: g.loop, sock: g.sock,
 		protocol: g.version, expires: g.expires(),
 	}
 	if err := g.server.entered(c); err != nil {
 		return err
 	}
-	if err := g.conn.SetDeadline(time.Time{}); err != nil {
-		g.server.left(c)
-		return errNothing
+	g.leave()
+	g.server.metrics.loginTime.Observe(time.Duration(clock() - g.accepted).Seconds())
+	if log := g.server.log(); log.Enabled(context.Background(), slog.LevelInfo) {
+		log.Info("login", "session", g.id, "client", g.peer, "user", printable(g.startup.User), "database", g.db.name,
+			"tenant", g.identity.Tenant(), "subject", g.identity.Subject(), "token_id", g.identity.TokenID())
 	}
-	fd, tlsConn, raw, err := takeOver(g.conn)
-	if err != nil {
-		g.server.left(c)
-		return &refusal{reason: endInternal, cause: err}
-	}
-	c.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: c, more: tlsConn != nil}
-	g.server.metrics.loginTime.Observe(time.Since(g.accepted).Seconds())
-	g.server.log().Info("login", "session", g.id, "client", g.peer, "user", printable(g.startup.User), "database", g.db.name,
-		"tenant", g.identity.Tenant(), "subject", g.identity.Subject(), "token_id", g.identity.TokenID())
-	c.loop.post(c.join)
+	c.join()
 	return nil
+}
+
+// leave ends the login's hold on the connection.
+func (g *login) leave() {
+	g.stage = loginOver
+	g.loop.timers.set(&g.timer, 0)
+	g.server.arrivals.remove(g)
 }
 
 // expires is when the session ends for its token's sake, on the loops' clock.
@@ -229,25 +324,51 @@ func (g *login) expires() int64 {
 	return clock() + int64(max(left, time.Millisecond))
 }
 
-// fail tells the client why, counts and logs it, and closes.
-func (g *login) fail(err error) {
+// end ends the login: it is counted, logged, and the client told why where it is
+// to know.
+func (g *login) end(err error) {
+	if g.stage == loginOver || g.stage == loginTold {
+		return
+	}
 	var r *refusal
 	if !errors.As(err, &r) {
 		if !g.cancelled {
 			g.server.metrics.login(endClientGone)
 		}
-		_ = g.conn.Close()
+		g.close()
 		return
 	}
 	g.server.metrics.login(r.reason)
 	args := []any{"session", g.id, "client", g.peer, "user", printable(g.startup.User), "database", printable(g.startup.Database), "reason", string(r.reason)}
 	g.server.log().Log(context.Background(), r.level(), "login refused", withCause(args, r.cause)...)
-	if r.reason != endTLS {
-		if msg := r.message(); msg != nil {
-			g.say(msg)
-		}
+	msg := r.message()
+	if msg == nil || r.reason == endTLS || g.sock.closed || g.sock.ended {
+		g.close()
+		return
 	}
-	_ = g.conn.Close()
+	g.tell(msg)
+}
+
+// tell sends the last message and waits a moment for the client to have read it:
+// closing with bytes unread would reset the connection and lose it.
+func (g *login) tell(msg []byte) {
+	g.stage = loginTold
+	g.sock.in = nil
+	g.sock.send(msg)
+	if len(g.sock.out) == 0 {
+		g.sock.shutdown()
+	}
+	g.sock.reading(true)
+	g.loop.timers.set(&g.timer, g.loop.now+int64(lingerTime))
+}
+
+// close closes the connection.
+func (g *login) close() {
+	if g.shaker.File != nil {
+		_ = g.shaker.Close()
+	}
+	g.leave()
+	g.loop.close(g.sock)
 }
 
 // printable is a name of the client's as it may stand in a log: short, and no
@@ -260,31 +381,21 @@ func printable(name string) string {
 	return name[:min(len(name), longest)]
 }
 
-// say sends the last message and waits a moment for the client to have read it:
-// closing with bytes unread would reset the connection and lose it.
-func (g *login) say(msg []byte) {
-	_ = g.conn.SetDeadline(time.Now().Add(lingerTime))
-	if _, err := g.conn.Write(msg); err != nil {
-		return
-	}
-	if c, ok := g.conn.(interface{ CloseWrite() error }); ok {
-		_ = c.CloseWrite()
-	} else if c, ok := g.raw.Conn.(interface{ CloseWrite() error }); ok {
-		_ = c.CloseWrite()
-	}
-	_, _ = io.CopyN(io.Discard, g.conn, 1<<20)
-}
-
 // cancel acts on a CancelRequest: it comes in plain TCP even from clients whose
 // session is encrypted, and is never answered. The connection stays open until
 // PostgreSQL has taken the cancel, because libpq waits for that.
-func (g *login) cancel(body []byte) {
+func (g *login) cancel(body []byte) error {
 	g.cancelled = true
 	pid, key, err := wire.ParseCancel(body)
 	if err != nil {
 		g.server.metrics.cancel(resultMalformed)
-		return
+		return errNothing
 	}
-	_ = g.conn.SetDeadline(time.Time{})
-	g.server.cancels.request(pid, key)
+	g.loop.timers.set(&g.timer, 0)
+	key = slices.Clone(key)
+	g.aside(func() func() {
+		g.server.cancels.request(pid, key)
+		return func() { g.end(errNothing) }
+	})
+	return nil
 }

@@ -39,6 +39,7 @@ type loop struct {
 		sync.Mutex
 		box     []func()
 		waiting atomic.Bool // box is not empty
+		asleep  atomic.Bool // the loop waits, or is about to: it must be woken
 		over    bool        // the loop has ended
 	}
 	letters []func() // taken from the box and not run yet
@@ -75,7 +76,7 @@ func (l *loop) post(f func()) bool {
 	first := len(l.mail.box) == 0
 	l.mail.box = append(l.mail.box, f)
 	l.mail.waiting.Store(true)
-	if first {
+	if first && l.mail.asleep.Load() {
 		l.poll.wakeUp()
 	}
 	return true
@@ -134,7 +135,12 @@ func (l *loop) stop() { l.stopped = true }
 
 // turn waits for events and handles all of them.
 func (l *loop) turn() {
+	// In this order: whoever posts a letter that timeout does not see, sees that
+	// the loop is asleep. Letters of the loop's own, and those that come while it
+	// is awake, are run at the end of the turn without a wake-up.
+	l.mail.asleep.Store(true)
 	events := l.poll.wait(l.timeout())
+	l.mail.asleep.Store(false)
 	l.now = clock()
 	for i := range events {
 		fd, seen := int(events[i].Fd), events[i].Events
@@ -208,14 +214,14 @@ func (l *loop) detach(s *socket) {
 }
 
 // close closes a socket at the end of the turn: until then its descriptor cannot
-// be taken by another connection of which an event is still to be handled.
+// be taken by another connection of which an event is still to be handled. The
+// poller forgets it then by itself, because there is no duplicate of it.
 func (l *loop) close(s *socket) {
 	if s.closed {
 		return
 	}
 	s.closed = true
 	s.out, s.in = nil, nil
-	_ = l.poll.remove(s.fd)
 	l.sockets[s.fd] = nil
 	l.dead = append(l.dead, s)
 }

@@ -1,51 +1,53 @@
 package proxy
 
 import (
-	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
-	"io"
-	"net"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/tenantgate/tenantgate/wire"
 )
 
-// negotiate answers encryption requests until the startup packet is read. Each
+// negotiate answers encryption requests until the startup packet is there. Each
 // may come once.
-func (g *login) negotiate() (wire.Packet, error) {
-	for {
-		packet, err := g.readPacket()
-		if err != nil {
-			return packet, err
+func (g *login) negotiate() error {
+	for g.stage == loginPacket {
+		packet, ok, err := g.readPacket()
+		if err != nil || !ok {
+			return err
 		}
-		switch packet.Kind() {
-		case wire.KindSSL:
-			if g.asked.ssl || g.encrypted && !g.direct() {
-				return packet, unsupportedVersion(packet.Code)
-			}
-			g.asked.ssl = true
-			if err := g.answerSSL(); err != nil {
-				return packet, err
-			}
-		case wire.KindGSSENC:
-			if g.asked.gss {
-				return packet, unsupportedVersion(packet.Code)
-			}
-			g.asked.gss = true
-			if _, err := g.conn.Write([]byte{'N'}); err != nil {
-				return packet, errNothing
-			}
-		case wire.KindCancel:
-			g.cancel(packet.Body)
-			return packet, errNothing
-		case wire.KindStartup:
-			return packet, nil
-		default:
-			return packet, unsupportedVersion(packet.Code)
+		if err := g.answer(packet); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// answer acts on a packet of the startup phase.
+func (g *login) answer(packet wire.Packet) error {
+	switch packet.Kind() {
+	case wire.KindSSL:
+		if g.asked.ssl || g.encrypted && !g.direct() {
+			return unsupportedVersion(packet.Code)
+		}
+		g.asked.ssl = true
+		return g.answerSSL()
+	case wire.KindGSSENC:
+		if g.asked.gss {
+			return unsupportedVersion(packet.Code)
+		}
+		g.asked.gss = true
+		g.sock.send([]byte{'N'})
+		return nil
+	case wire.KindCancel:
+		return g.cancel(packet.Body)
+	case wire.KindStartup:
+		return g.begin(packet)
+	}
+	return unsupportedVersion(packet.Code)
 }
 
 // direct says that TLS began with the first byte, without an SSLRequest.
@@ -56,70 +58,96 @@ func unsupportedVersion(code uint32) error {
 		"unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", wire.Major(code), wire.Minor(code))}
 }
 
-// readPacket reads one packet of the startup phase and not a byte more. A TLS
-// record in the place of the very first one starts TLS directly.
-func (g *login) readPacket() (wire.Packet, error) {
-	var first [1]byte
-	if _, err := io.ReadFull(g.conn, first[:]); err != nil {
-		return wire.Packet{}, errNothing
-	}
-	const handshakeRecord = 0x16
-	if first[0] == handshakeRecord && !g.encrypted && !g.asked.ssl && !g.asked.gss {
-		g.raw.head = first[:]
-		if err := g.startTLS(true); err != nil {
-			return wire.Packet{}, err
+// readPacket reads one packet of the startup phase and not a byte more; ok is
+// false while it is not whole, or when it began TLS: a TLS record in the place of
+// the very first packet starts it directly.
+func (g *login) readPacket() (packet wire.Packet, ok bool, err error) {
+	_, size, err := wire.StartupPacket(g.sock.in)
+	for err == nil {
+		var p []byte
+		if p, err = g.sock.fillUpTo(size); err != nil {
+			break
 		}
-		return g.readPacket()
+		const handshakeRecord = 0x16
+		if p[0] == handshakeRecord && !g.encrypted && !g.asked.ssl && !g.asked.gss {
+			g.sock.in = nil
+			return packet, false, g.startTLS(slices.Clone(p))
+		}
+		if packet, size, err = wire.StartupPacket(p); err == nil && len(p) >= size {
+			g.sock.in = nil
+			return packet, true, nil
+		}
+		g.sock.keep(p)
 	}
-	packet, err := wire.ReadPacket(io.MultiReader(bytes.NewReader(first[:]), g.conn))
-	return packet, g.readFault(err)
+	if errors.Is(err, errEmpty) {
+		return packet, false, nil
+	}
+	return packet, false, readFault(err)
 }
 
 // answerSSL answers an SSLRequest. Bytes that came behind it were sent before
 // anything was encrypted and must never be taken for what is said inside TLS
 // (CVE-2021-23214 and its kin): such a client is dropped.
 func (g *login) answerSSL() error {
-	if unread(g.raw.Conn) > 0 {
+	if n, err := unix.IoctlGetInt(g.sock.fd, unix.TIOCINQ); err != nil || n > 0 {
 		return errNothing
 	}
-	answer := byte('S')
 	if g.encrypted || g.server.tls.off() || g.unix {
-		answer = 'N'
+		g.sock.send([]byte{'N'})
+		return nil
 	}
-	if _, err := g.conn.Write([]byte{answer}); err != nil || answer == 'N' {
-		return ignoreNil(err)
-	}
-	return g.startTLS(false)
+	g.sock.send([]byte{'S'})
+	return g.startTLS(nil)
 }
 
-func ignoreNil(err error) error {
-	if err != nil {
+// startTLS lets a goroutine shake hands: crypto/tls can not do that piece by
+// piece. head is what was read already of a client that began TLS directly. Of
+// such a one ALPN is required, so that the bytes of another protocol cannot be
+// replayed at this port.
+func (g *login) startTLS(head []byte) error {
+	config := g.server.tls.config()
+	if config == nil || len(g.sock.out) > 0 || g.sock.ended {
 		return errNothing
 	}
+	g.loop.detach(g.sock)
+	g.sock.closed = true // this way of using it
+	g.shaker = handBack(g.sock.fd)
+	raw := &handoverConn{Conn: g.shaker, head: head}
+	g.aside(func() func() {
+		t := tls.Server(raw, config)
+		err := t.Handshake()
+		if err == nil && head != nil && t.ConnectionState().NegotiatedProtocol != alpn {
+			err = errNoALPN
+		}
+		s := &socket{fd: -1, owner: g, more: true}
+		if err == nil {
+			s.fd, s.tls, s.raw, err = takeOver(t)
+		}
+		return func() { g.proceed(g.encrypt(s, err)) }
+	})
 	return nil
 }
 
-// startTLS runs the handshake. Of a direct one ALPN is required, so that the
-// bytes of another protocol cannot be replayed at this port.
-func (g *login) startTLS(direct bool) error {
-	config := g.server.tls.config()
-	if config == nil {
-		return errNothing
-	}
-	t := tls.Server(g.raw, config)
-	if err := t.Handshake(); err != nil {
+// encrypt goes on with the login inside TLS.
+func (g *login) encrypt(s *socket, err error) error {
+	if err != nil {
 		return &refusal{reason: endTLS, cause: err}
 	}
-	if direct && t.ConnectionState().NegotiatedProtocol != alpn {
-		return &refusal{reason: endTLS, cause: errNoALPN}
+	if g.stage != loginAside {
+		closeFD(s.fd)
+		return nil
 	}
-	g.conn, g.encrypted = t, true
+	if err := g.loop.attach(s, wantRead); err != nil {
+		return &refusal{reason: endInternal, cause: err}
+	}
+	g.shaker, g.sock, g.encrypted, g.stage = fileConn{}, s, true, loginPacket
+	g.loop.resume(s) // what came with the handshake is told of by nobody
 	return nil
 }
 
 // negotiateVersion offers what is spoken here where the client wants more
 // ("NegotiateProtocolVersion" in "Message Formats").
-func (g *login) negotiateVersion(params []wire.Param) error {
+func (g *login) negotiateVersion(params []wire.Param) {
 	var unknown []string
 	for _, p := range params {
 		if len(p.Name) >= 5 && p.Name[:5] == "_pq_." {
@@ -128,18 +156,8 @@ func (g *login) negotiateVersion(params []wire.Param) error {
 	}
 	const newest = wire.Version32
 	if g.version <= newest && len(unknown) == 0 {
-		return nil
+		return
 	}
 	g.version = min(g.version, newest)
-	if _, err := g.conn.Write(wire.NegotiateVersion(nil, g.version, unknown)); err != nil {
-		return errNothing
-	}
-	return nil
-}
-
-// unread asks the kernel how many bytes wait to be read (FIONREAD by another name).
-func unread(conn net.Conn) int {
-	n := 0
-	onFD(conn, func(fd int) { n, _ = unix.IoctlGetInt(fd, unix.TIOCINQ) })
-	return n
+	g.sock.send(wire.NegotiateVersion(nil, g.version, unknown))
 }

@@ -1,15 +1,14 @@
-// Package proxy takes clients from accept to the end of their session. A client
-// logs in on a goroutine of its own (login.go: startup, TLS, token) and is then
-// handed to an event loop (loop.go), which owns its socket together with the
-// backend that the pool grants it (client.go, backend.go, database.go). All that
-// decides is in package session; here bytes move and times run out.
+// Package proxy takes clients from accept to the end of their session. An event
+// loop (loop.go) owns a client's socket from accept (accept.go) over its login
+// (login.go: startup, TLS, token) to the end, and with it the backend that the pool
+// grants it (client.go, backend.go, database.go). All that decides is in package
+// session; here bytes move and times run out.
 package proxy
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -88,6 +87,8 @@ func (s *Server) fault(what any, at *socket) {
 	}
 	r := &refusal{reason: endInternal}
 	switch owner := at.owner.(type) {
+	case *login:
+		owner.end(r)
 	case *client:
 		owner.end(r)
 	case *backend:
@@ -171,12 +172,17 @@ func (s *Server) Serve(ctx context.Context) error {
 		return err
 	}
 	s.log().Info("listening", "address", ln.Addr().String(), "tls", string(cfg.Listen.TLS.Mode), "loops", len(s.loops))
-	go s.accept(ln)
+	door, err := s.openDoor(ln)
+	if err != nil {
+		_ = ln.Close()
+		s.finish(&loops)
+		return fmt.Errorf("listen.address: %w", err)
+	}
 	close(s.listening)
 	janitor, stopJanitor := context.WithCancel(context.Background())
 	go s.janitor(janitor)
 
-	s.wait(ctx, ln)
+	s.wait(ctx, door)
 	stopJanitor()
 	s.finish(&loops)
 	if web != nil {
@@ -187,14 +193,14 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 // wait blocks until the server is to end, and lets clients finish if it may.
-func (s *Server) wait(ctx context.Context, ln net.Listener) {
+func (s *Server) wait(ctx context.Context, door *door) {
 	select {
 	case <-s.drain:
 	case <-s.halt:
 	case <-ctx.Done():
 		s.Close()
 	}
-	_ = ln.Close()
+	door.shut()
 	s.draining.Store(true)
 	s.log().Info("draining", "clients", s.count())
 	s.checkEmpty()
@@ -226,6 +232,7 @@ func (s *Server) Close() {
 // finish ends what is left and waits for the loops.
 func (s *Server) finish(loops *sync.WaitGroup) {
 	s.stopDial()
+	s.arrivals.end()
 	s.everyClient(func(c *client) { c.end(&refusal{reason: endDrain}) })
 	var flushed sync.WaitGroup
 	for _, l := range s.loops {
@@ -286,7 +293,6 @@ func (s *Server) entered(c *client) error {
 		return &refusal{reason: endTenantMany}
 	}
 	s.tenants[key]++
-	c.loop = s.nextLoop()
 	s.clients[c] = struct{}{}
 	return nil
 }
@@ -389,8 +395,12 @@ func (s *Server) janitor(ctx context.Context) {
 
 // logEnd logs the end of a session, with the cause where there is one.
 func (s *Server) logEnd(level slog.Level, c *client, why reason, cause error) {
+	log := s.log()
+	if !log.Enabled(context.Background(), level) {
+		return
+	}
 	args := []any{"session", c.log, "database", c.db.name, "tenant", c.id.Tenant(), "reason", string(why)}
-	s.log().Log(context.Background(), level, "session ended", withCause(args, cause)...)
+	log.Log(context.Background(), level, "session ended", withCause(args, cause)...)
 }
 
 // withCause adds the cause to what is logged, if there is one.

@@ -63,6 +63,15 @@ func (s *socket) fill() ([]byte, error) {
 	return b[:rest+n], err
 }
 
+// fillUpTo is fill for at most n bytes in all, the rest included, which the read
+// buffer must hold: what stands behind them stays in the connection.
+func (s *socket) fillUpTo(n int) ([]byte, error) {
+	b := s.loop.buf[:n]
+	rest := copy(b, s.in)
+	m, err := s.read(b[rest:])
+	return b[:rest+m], err
+}
+
 // keep stores what fill returned and was not consumed.
 func (s *socket) keep(rest []byte) {
 	switch {
@@ -274,6 +283,17 @@ func (s *socket) park() {
 		s.parked = true
 		_ = s.loop.poll.remove(s.fd)
 	}
+}
+
+// discard reads what nobody wants, not all at once, because a peer could go on for
+// ever. It says false at the end of the stream.
+func (s *socket) discard() bool {
+	for range 8 {
+		if _, err := s.receive(s.loop.buf); err != nil {
+			return errors.Is(err, errEmpty)
+		}
+	}
+	return true
 }
 
 // shutdown tells the peer that nothing more will come.

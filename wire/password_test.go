@@ -3,12 +3,8 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"io"
-	"runtime"
 	"strings"
 	"testing"
-	"testing/iotest"
 )
 
 // password returns a password message with this body.
@@ -19,18 +15,19 @@ func password(body string) []byte {
 
 func TestPasswordIsReadExactly(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{0, 1, 300, passwordChunk - 2, passwordChunk - 1, passwordChunk, 2*passwordChunk - 1, 2 * passwordChunk, MaxPassword - 5} {
+	for _, n := range []int{0, 1, 300, 4096, MaxPassword - 5} {
 		want := strings.Repeat("t", n)
-		r := bytes.NewReader(append(password(want+"\x00"), "Q\x00"...))
-		for name, reader := range map[string]io.Reader{"whole": r, "bytewise": iotest.OneByteReader(r)} {
-			if _, err := r.Seek(0, io.SeekStart); err != nil {
-				t.Fatal(err)
+		sent := password(want + "\x00")
+		got, size, err := Password(append(sent, "Q\x00"...))
+		if err != nil || got != want || size != len(sent) {
+			t.Errorf("a password of %d bytes gives %d bytes, %d of %d, %v", n, len(got), size, len(sent), err)
+		}
+		for _, i := range []int{0, 1, 4, 5, 6, len(sent) - 1} {
+			if i >= len(sent) {
+				continue
 			}
-			if got, err := ReadPassword(reader); err != nil || got != want {
-				t.Errorf("%s: a password of %d bytes gives %d bytes, %v", name, n, len(got), err)
-			}
-			if rest, _ := io.ReadAll(r); string(rest) != "Q\x00" {
-				t.Errorf("%s: %q is left behind a password of %d bytes", name, rest, n)
+			if got, size, err := Password(sent[:i]); err != nil || got != "" || size <= i || size > len(sent) {
+				t.Errorf("after %d of %d bytes: %d bytes, %d, %v", i, len(sent), len(got), size, err)
 			}
 		}
 	}
@@ -38,13 +35,13 @@ func TestPasswordIsReadExactly(t *testing.T) {
 
 func TestAnythingButOnePasswordIsRefused(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("t", 2*passwordChunk)
+	long := strings.Repeat("t", 8192)
 	for _, c := range []struct {
 		name, sent, text string
-		read             int
+		early            int // how much of it is enough to tell
 	}{
-		{"query", "Q\x00\x00\x00\x0dselect 1\x00", "expected password response, got message type 81", 5},
-		{"startup", "\x00\x00\x00\x09\x00\x03\x00\x00\x00", "expected password response, got message type 0", 5},
+		{"query", "Q\x00\x00\x00\x0dselect 1\x00", "expected password response, got message type 81", 1},
+		{"startup", "\x00\x00\x00\x09\x00\x03\x00\x00\x00", "expected password response, got message type 0", 1},
 		{"a type alone", "S", "expected password response, got message type 83", 1},
 		{"too long", "p\x00\x01\x00\x01" + long, "invalid message length", 5},
 		{"negative", "p\xff\xff\xff\xff" + long, "invalid message length", 5},
@@ -55,74 +52,37 @@ func TestAnythingButOnePasswordIsRefused(t *testing.T) {
 		{"no NUL, long", string(password(long)), "invalid password packet size", 5 + len(long)},
 		{"embedded NUL", string(password("good\x00tail")), "invalid password packet size", 14},
 		{"two NULs", string(password("good\x00\x00")), "invalid password packet size", 11},
-		{"NUL at a chunk's end", string(password(long[:passwordChunk-1] + "\x00tail\x00")), "invalid password packet size", 5 + passwordChunk},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := strings.NewReader(c.sent)
-			got, err := ReadPassword(r)
-			wantViolation(t, err, c.text, false)
-			if read := len(c.sent) - r.Len(); got != "" || read != c.read {
-				t.Errorf("%d bytes returned and %d read, want 0 and %d", len(got), read, c.read)
+			for _, n := range []int{c.early, len(c.sent)} {
+				got, _, err := Password([]byte(c.sent[:n]))
+				wantViolation(t, err, c.text, false)
+				if got != "" {
+					t.Errorf("%d bytes were returned", len(got))
+				}
 			}
 		})
 	}
 }
 
-func TestPasswordCutShort(t *testing.T) {
-	t.Parallel()
-	b := password(strings.Repeat("t", passwordChunk) + "\x00")
-	for _, i := range []int{0, 1, 4, 5, 6, 5 + passwordChunk} {
-		want := io.ErrUnexpectedEOF
-		if i == 0 {
-			want = io.EOF
-		}
-		if got, err := ReadPassword(bytes.NewReader(b[:i])); !errors.Is(err, want) || got != "" {
-			t.Errorf("after %d bytes: %d bytes, %v; want %v", i, len(got), err, want)
-		}
-	}
-}
-
-// Not parallel: it reads the allocation counter of the process.
-func TestAnAnnouncedPasswordIsNotMemory(t *testing.T) {
-	const each = 100
-	allocated := func(sent []byte) uint64 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range each {
-			_, _ = ReadPassword(bytes.NewReader(sent))
-		}
-		runtime.ReadMemStats(&after)
-		return (after.TotalAlloc - before.TotalAlloc) / each
-	}
-	full := password(strings.Repeat("t", MaxPassword-5) + "\x00")
-	if n := allocated(full[:passwordChunk]); n > passwordChunk+1024 {
-		t.Errorf("a length of 64 KiB and less than one chunk allocate %d bytes", n)
-	}
-	if n := allocated(full); n > MaxPassword+passwordChunk+1024 {
-		t.Errorf("the longest password allocates %d bytes", n)
-	}
-}
-
-func FuzzReadPassword(f *testing.F) {
+func FuzzPassword(f *testing.F) {
 	f.Add(password("token\x00"))
 	f.Add(password("good\x00tail"))
 	f.Add(password(strings.Repeat("t", 5000) + "\x00"))
 	f.Add([]byte("p\x00\x01\x00\x01"))
 	f.Add([]byte("Q\x00\x00\x00\x04"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := bytes.NewReader(b)
-		got, err := ReadPassword(r)
-		read := len(b) - r.Len()
-		if read > 1+MaxPassword {
-			t.Fatalf("%d bytes were read", read)
+		got, size, err := Password(b)
+		if size > 1+MaxPassword {
+			t.Fatalf("%d bytes are asked for", size)
 		}
-		if err != nil {
+		if err != nil || len(b) < size {
 			if got != "" {
-				t.Fatalf("%d bytes of a refused password", len(got))
+				t.Fatalf("%d bytes of a password that is refused or not whole", len(got))
 			}
 			return
 		}
-		if want := password(got + "\x00"); !bytes.Equal(want, b[:read]) || strings.ContainsRune(got, 0) {
+		if want := password(got + "\x00"); !bytes.Equal(want, b[:size]) || strings.ContainsRune(got, 0) {
 			t.Fatalf("%q is not what was sent", got)
 		}
 	})

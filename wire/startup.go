@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"io"
 	"strings"
 )
 
@@ -50,7 +49,7 @@ const (
 // Packet is one packet of the startup phase, which has no type byte.
 type Packet struct {
 	Code uint32 // the protocol version, or one of the Code constants
-	Body []byte // what follows the code; owned by the receiver of the packet
+	Body []byte // what follows the code
 }
 
 // Kind tells what the packet asks for.
@@ -69,29 +68,33 @@ func (p Packet) Kind() Kind {
 	}
 }
 
-// ReadPacket reads exactly one packet of the startup phase from r and not one byte more, so that what
-// stands behind it is still in the socket: after an SSLRequest nothing may. The length is compared as
-// an unsigned number before anything is allocated, and an SSLRequest or GSSENCRequest is exactly its
-// code. A packet that breaks this is a silent *Violation. An r that ends before the first byte gives
-// io.EOF, one that ends later io.ErrUnexpectedEOF; its other errors are returned as they are.
-func ReadPacket(r io.Reader) (Packet, error) {
-	head := make([]byte, 4)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return Packet{}, err
+// minStartupPacket is the size of a packet of nothing but its length and code.
+const minStartupPacket = 8
+
+// StartupPacket looks at a packet of the startup phase of which p is what has arrived. It has size
+// bytes in all, as far as that can be told: the packet is returned once p holds them, and its Body
+// aliases p. Read no more than size bytes, so that what stands behind the packet is still in the
+// socket: after an SSLRequest nothing may.
+//
+// The length is compared as an unsigned number as soon as it is there, and an SSLRequest or
+// GSSENCRequest is exactly its code. A packet that breaks this is a silent *Violation.
+func StartupPacket(p []byte) (packet Packet, size int, err error) {
+	if len(p) < 4 {
+		return Packet{}, minStartupPacket, nil
 	}
-	length := binary.BigEndian.Uint32(head)
-	if length < 8 || length > 4+MaxStartupPacket {
-		return Packet{}, badPacketLength()
+	length := binary.BigEndian.Uint32(p)
+	if length < minStartupPacket || length > 4+MaxStartupPacket {
+		return Packet{}, 0, badPacketLength()
 	}
-	rest := make([]byte, length-4)
-	if err := readRest(r, rest); err != nil {
-		return Packet{}, err
+	size = int(length)
+	if len(p) < size {
+		return Packet{}, size, nil
 	}
-	p := Packet{Code: binary.BigEndian.Uint32(rest), Body: rest[4:]}
-	if k := p.Kind(); (k == KindSSL || k == KindGSSENC) && len(p.Body) != 0 {
-		return Packet{}, badPacketLength()
+	packet = Packet{Code: binary.BigEndian.Uint32(p[4:]), Body: p[8:size]}
+	if k := packet.Kind(); (k == KindSSL || k == KindGSSENC) && len(packet.Body) != 0 {
+		return Packet{}, 0, badPacketLength()
 	}
-	return p, nil
+	return packet, size, nil
 }
 
 // badPacketLength is the violation of a startup packet's length.
@@ -112,7 +115,6 @@ type Param struct{ Name, Value string }
 func ParseParams(body []byte) ([]Param, error) {
 	rest := string(body)
 	params := make([]Param, 0, 8)
-	seen := make(map[string]struct{}, 8)
 	for {
 		name, after, ok := strings.Cut(rest, "\x00")
 		if !ok {
@@ -131,11 +133,11 @@ func ParseParams(body []byte) ([]Param, error) {
 		if len(params) == maxParams {
 			return nil, &Violation{Text: "too many parameters in startup packet"}
 		}
-		folded := foldASCII(name)
-		if _, dup := seen[folded]; dup {
-			return nil, &Violation{Text: "duplicate parameter in startup packet"}
+		for _, p := range params { // they are few, maxParams at most
+			if sameName(p.Name, name) {
+				return nil, &Violation{Text: "duplicate parameter in startup packet"}
+			}
 		}
-		seen[folded] = struct{}{}
 		params = append(params, Param{Name: name, Value: value})
 		rest = after
 	}
@@ -146,21 +148,25 @@ func badLayout() *Violation {
 	return &Violation{Text: "invalid startup packet layout: expected terminator as last byte"}
 }
 
-// foldASCII lowers A to Z and nothing else, as PostgreSQL compares names of settings
-// (guc_name_compare).
-func foldASCII(s string) string {
-	for i := range len(s) {
-		if 'A' <= s[i] && s[i] <= 'Z' {
-			b := []byte(s)
-			for j := i; j < len(b); j++ {
-				if 'A' <= b[j] && b[j] <= 'Z' {
-					b[j] += 'a' - 'A'
-				}
-			}
-			return string(b)
+// sameName compares names of settings as PostgreSQL does (guc_name_compare): A to Z
+// fold to lower case, and nothing else does.
+func sameName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
 		}
 	}
-	return s
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // Bounds of a cancel key in bytes (protocol 3.2; a 3.0 key is always minCancelKey).

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"maps"
 	"reflect"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -52,13 +50,13 @@ func TestStartupPacketsAreToldApart(t *testing.T) {
 		{"4.0", 4 << 16, "", KindUnsupported},
 		{"1234.1", 1234<<16 | 1, "", KindUnsupported},
 	} {
-		r := bytes.NewReader(append(whole(c.code, c.body), "behind"...))
-		p, err := ReadPacket(iotest.OneByteReader(r))
+		sent := whole(c.code, c.body)
+		p, size, err := StartupPacket(append(sent, "behind"...))
 		if err != nil || p.Code != c.code || string(p.Body) != c.body || p.Kind() != c.kind {
 			t.Errorf("%s: %+v, kind %d, %v; want kind %d", c.name, p, p.Kind(), err, c.kind)
 		}
-		if rest, _ := io.ReadAll(r); string(rest) != "behind" {
-			t.Errorf("%s: %q is left in the connection, want what stands behind the packet", c.name, rest)
+		if size != len(sent) {
+			t.Errorf("%s: a packet of %d bytes is said to have %d", c.name, len(sent), size)
 		}
 	}
 	if Major(Version32) != 3 || Minor(Version32) != 2 || Major(0xffff0001) != 0xffff || Minor(0xffff0001) != 1 {
@@ -69,34 +67,33 @@ func TestStartupPacketsAreToldApart(t *testing.T) {
 func TestStartupLengthIsRefusedWithoutAWordAndWithoutReadingOn(t *testing.T) {
 	t.Parallel()
 	for _, length := range []uint32{0, 1, 4, 7, 10005, 65536, 0x7fffffff, 0x80000000, 0xfffffff8, 0xffffffff, binary.BigEndian.Uint32([]byte("GET "))} {
-		r := bytes.NewReader(packet(length, Version30, strings.Repeat("x", 20000)))
-		_, err := ReadPacket(r)
-		wantViolation(t, err, "invalid length of startup packet", true)
-		if read := int(r.Size()) - r.Len(); read != 4 {
-			t.Errorf("length %d: %d bytes were read, want the 4 of the length", length, read)
+		sent := packet(length, Version30, strings.Repeat("x", 20000))
+		for _, n := range []int{4, len(sent)} {
+			_, _, err := StartupPacket(sent[:n])
+			wantViolation(t, err, "invalid length of startup packet", true)
 		}
 	}
 	for _, n := range []int{0, 10000 - 4} {
-		if _, err := ReadPacket(bytes.NewReader(whole(Version30, strings.Repeat("x", n)))); err != nil {
+		if p, _, err := StartupPacket(whole(Version30, strings.Repeat("x", n))); err != nil || len(p.Body) != n {
 			t.Errorf("a body of %d bytes: %v, want it read", n, err)
 		}
 	}
 	for _, code := range []uint32{CodeSSLRequest, CodeGSSENCRequest} {
-		_, err := ReadPacket(bytes.NewReader(whole(code, "x")))
+		_, _, err := StartupPacket(whole(code, "x"))
 		wantViolation(t, err, "invalid length of startup packet", true)
 	}
 }
 
-func TestStartupPacketCutShort(t *testing.T) {
+// TestNoByteBehindAStartupPacketIsAskedFor reads as a connection is read: never
+// more than is known to belong to the packet.
+func TestNoByteBehindAStartupPacketIsAskedFor(t *testing.T) {
 	t.Parallel()
-	b := whole(Version30, "user\x00a\x00\x00")
-	for i := range b {
-		want := io.ErrUnexpectedEOF
-		if i == 0 {
-			want = io.EOF
-		}
-		if _, err := ReadPacket(bytes.NewReader(b[:i])); !errors.Is(err, want) {
-			t.Errorf("after %d bytes: %v, want %v", i, err, want)
+	for _, b := range [][]byte{whole(Version30, "user\x00a\x00\x00"), whole(CodeSSLRequest, ""), whole(CodeCancel, "\x00\x00\x00\x01abcd")} {
+		for i := range b {
+			p, size, err := StartupPacket(b[:i])
+			if err != nil || size <= i || size > len(b) || p.Code != 0 || p.Body != nil {
+				t.Errorf("after %d of %d bytes: %+v, %d, %v", i, len(b), p, size, err)
+			}
 		}
 	}
 }
@@ -149,7 +146,7 @@ func TestCancelKeysAreFourTo256Bytes(t *testing.T) {
 	t.Parallel()
 	for n := range 300 {
 		key := bytes.Repeat([]byte{7}, n)
-		p, err := ReadPacket(bytes.NewReader(AppendCancelRequest(nil, 0x01020304, key)))
+		p, _, err := StartupPacket(AppendCancelRequest(nil, 0x01020304, key))
 		if err != nil || p.Kind() != KindCancel {
 			t.Fatalf("key of %d bytes: %+v, %v", n, p, err)
 		}
@@ -174,7 +171,7 @@ func TestNegotiationTellsTheWholeVersion(t *testing.T) {
 	}
 }
 
-func FuzzReadPacket(f *testing.F) {
+func FuzzStartupPacket(f *testing.F) {
 	f.Add(whole(Version30, "user\x00a\x00\x00"))
 	f.Add(whole(CodeSSLRequest, ""))
 	f.Add(append(whole(CodeSSLRequest, ""), "stuffed"...))
@@ -184,20 +181,21 @@ func FuzzReadPacket(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Add([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := bytes.NewReader(b)
-		p, err := ReadPacket(r)
-		read := len(b) - r.Len()
-		if read > 4+MaxStartupPacket {
-			t.Fatalf("%d bytes were read", read)
+		p, size, err := StartupPacket(b)
+		if size > 4+MaxStartupPacket {
+			t.Fatalf("%d bytes are asked for", size)
 		}
-		if err != nil {
+		if err != nil || len(b) < size {
+			if p.Code != 0 || p.Body != nil {
+				t.Fatalf("%+v with %d of %d bytes, %v", p, len(b), size, err)
+			}
 			return
 		}
-		if length := binary.BigEndian.Uint32(b); read != int(length) || len(p.Body) != read-8 {
-			t.Fatalf("%d bytes read and a body of %d, announced %d", read, len(p.Body), length)
+		if length := binary.BigEndian.Uint32(b); size != int(length) || len(p.Body) != size-8 {
+			t.Fatalf("a size of %d and a body of %d, announced %d", size, len(p.Body), length)
 		}
 		if p.Kind() == KindCancel {
-			if pid, key, err := ParseCancel(p.Body); err == nil && !bytes.Equal(AppendCancelRequest(nil, pid, key), b[:read]) {
+			if pid, key, err := ParseCancel(p.Body); err == nil && !bytes.Equal(AppendCancelRequest(nil, pid, key), b[:size]) {
 				t.Fatalf("cancel %x %x is not what was sent", pid, key)
 			}
 		}

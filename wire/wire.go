@@ -5,16 +5,16 @@
 //     (tcop/postgres.c, libpq/pqcomm.c) and libpq (fe-protocol3.c) bound them; whatever they would
 //     not read is a [Violation], at the same byte.
 //   - An announced length is not memory. A [Scanner] follows message boundaries over whatever chunks
-//     arrive and buffers nothing; only the startup phase allocates, at most [MaxStartupPacket] for a
-//     packet and [MaxPassword] for a password.
+//     arrive and buffers nothing; only the startup phase gathers whole packets, of at most
+//     [MaxStartupPacket] bytes, and a password of at most [MaxPassword].
 //   - Nothing built here can smuggle a message: a builder never copies a NUL into a string field.
 //     Builders append one whole message to dst and allocate nothing when it has room. Those whose
 //     strings go to a backend return an error, and dst as it was, for a NUL or for a message longer
 //     than PostgreSQL reads; those whose strings go to a client cut a string at its first NUL.
 //
-// A connection is read in two phases. Before authentication [ReadPacket] and [ReadPassword] take
-// exactly one packet from the raw connection and never a byte more, so that nothing read in clear
-// text can be mistaken for something said inside TLS. After it each direction has a Scanner, whose
+// A connection is read in two phases. Before authentication [StartupPacket] and [Password] say how
+// many bytes a packet has as soon as they are told, so that not one more is taken from the raw
+// connection and nothing read in clear text can be mistaken for something said inside TLS. After it each direction has a Scanner, whose
 // caller hands every header to [CheckClient] or [CheckServer] before it looks at the body. The field
 // readers ([QueryText], [DataRow], …) take bodies that the caller has gathered whole.
 package wire
