@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
-	"unique"
+	"sync"
 
 	"github.com/tenantgate/tenantgate/wire"
 )
@@ -12,7 +12,7 @@ import (
 // Parameters are the reported settings of a backend, held as the ParameterStatus
 // messages that tell a client of them. Backends with the same values, as nearly
 // all idle ones are, share one text. The zero value holds none.
-type Parameters struct{ messages unique.Handle[string] }
+type Parameters struct{ messages string }
 
 // newParameters takes settings by name; they are told in the order of their names.
 func newParameters(values map[string]string) Parameters {
@@ -20,16 +20,42 @@ func newParameters(values map[string]string) Parameters {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		b = wire.AppendParameterStatus(b, name, values[name])
 	}
-	return Parameters{unique.Make(string(b))}
+	return Parameters{shared(b)}
+}
+
+// Bounds of the texts that are shared.
+const (
+	maxShared   = 256
+	longestText = 2 << 10
+)
+
+// texts are those that backends share. Package unique would keep no more than is
+// in use, but makes who asks it wait for the garbage collector now and then.
+var texts struct {
+	sync.Mutex
+	known map[string]string
+}
+
+// shared is b as a string, the same one for all that ask for it.
+func shared(b []byte) string {
+	if len(b) > longestText {
+		return string(b)
+	}
+	texts.Lock()
+	defer texts.Unlock()
+	if s, ok := texts.known[string(b)]; ok {
+		return s
+	}
+	if texts.known == nil || len(texts.known) == maxShared {
+		texts.known = map[string]string{}
+	}
+	s := string(b)
+	texts.known[s] = s
+	return s
 }
 
 // Messages are the ParameterStatus messages of all of them.
-func (p Parameters) Messages() string {
-	if p == (Parameters{}) {
-		return ""
-	}
-	return p.messages.Value()
-}
+func (p Parameters) Messages() string { return p.messages }
 
 // Value is what was reported for a setting; empty: nothing was.
 func (p Parameters) Value(name string) string {
@@ -40,7 +66,7 @@ func (p Parameters) Value(name string) string {
 // find returns where the message of a setting stands, or would stand, and the
 // value in it.
 func (p Parameters) find(name string) (start, end int, value string) {
-	for all := p.Messages(); end < len(all); {
+	for all := p.messages; end < len(all); {
 		start = end
 		end += 1 + int(binary.BigEndian.Uint32([]byte(all[start+1:start+wire.HeaderSize])))
 		text := all[start+wire.HeaderSize : end-1] // the name, a NUL and the value
@@ -57,9 +83,8 @@ func (p *Parameters) set(name, value string) {
 	if start < end && old == value {
 		return
 	}
-	all := p.Messages()
 	var room [1 << 10]byte
-	b := append(room[:0], all[:start]...)
+	b := append(room[:0], p.messages[:start]...)
 	b = wire.AppendParameterStatus(b, name, value)
-	p.messages = unique.Make(string(append(b, all[end:]...)))
+	p.messages = shared(append(b, p.messages[end:]...))
 }
