@@ -118,6 +118,7 @@ func (j *Judge) bodyWord(t token) {
 	}
 	c, ok := callees[string(t.text)]
 	if !ok || t.long {
+		j.pin(pinWords[string(t.text)])
 		return
 	}
 	// x.f calls f(x) for a function of one argument, and TREAT(x AS f) does.
@@ -191,14 +192,19 @@ func (j *Judge) call() {
 	switch j.callee {
 	case callSetConfig:
 		j.pending = pendName
+		j.openConfig()
 	case callRewrite:
 		if j.calls == len(j.rewrite) {
 			j.violate(RuleHiddenDynamic)
+			j.pin(PinUnknown)
 			return
 		}
 		// count, which comes next, counts this parenthesis.
 		j.rewrite[j.calls] = rewriteCall{depth: j.depth + 1}
 		j.calls++
+	case callDynamic, callDynamicOne:
+		j.pin(PinUnknown)
+		fallthrough
 	default:
 		j.violate(callRule(j.callee))
 	}
@@ -227,6 +233,7 @@ func (j *Judge) count(t token) {
 		if j.depth == top.depth {
 			if top.commas == 1 {
 				j.violate(RuleHiddenDynamic)
+				j.pin(PinUnknown)
 			}
 			j.calls--
 		}
@@ -255,6 +262,7 @@ func (j *Judge) awaitName(p pending, t token) {
 			j.violate(RuleHiddenName)
 		}
 		j.set = j.guard.setKind(j.setting())
+		j.config.own = j.ownsSetting()
 		if j.set != setFree {
 			j.pending = pendValue
 		}
