@@ -43,13 +43,17 @@ const (
 	// doubted is a Sync that a COPY which failed has swallowed or not: it may
 	// never be answered.
 	doubted entry = 'Y'
+	// supplied is a Parse that the proxy has sent in front of the client's messages,
+	// and cleared a Close: only an error of theirs is the client's.
+	supplied entry = '['
+	cleared  entry = ']'
 )
 
 func (e entry) kind() byte      { return byte(e &^ (injected | refused)) }
 func (e entry) is(f entry) bool { return e&f != 0 }
 func (e entry) extended() bool {
 	k := e.kind()
-	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C'
+	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C' || e == supplied || e == cleared
 }
 
 func (e entry) endsCycle() bool {
@@ -225,6 +229,13 @@ func (a *answers) sent(typ byte, flags entry) bool {
 	return true
 }
 
+// insert records an extended-protocol message of the proxy's in a batch of the
+// client's.
+func (a *answers) insert(e entry) {
+	a.push(e)
+	a.unsynced = true
+}
+
 // received takes a server message of type typ and returns the entry that it
 // answers: zero for messages that may come at any time. fatal says, for an
 // ErrorResponse, that its severity is FATAL or PANIC.
@@ -256,10 +267,16 @@ func (a *answers) answered(typ byte, fatal bool) (entry, error) {
 	case 'Z':
 		return f, a.cycleEnded(f)
 	case '1':
+		if f == supplied {
+			return a.pop(), nil
+		}
 		return a.take(f, 'P')
 	case '2':
 		return a.popIf(f, 'B')
 	case '3':
+		if f == cleared {
+			return a.pop(), nil
+		}
 		return a.take(f, 'C')
 	case 'n':
 		return a.popIf(f, 'D')

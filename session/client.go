@@ -68,6 +68,13 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		if step == await {
 			break
 		}
+		if l.turn.fresh && step != terminate {
+			out.toServer(p[run:i])
+			run = i
+			if err := l.supply(m, out); err != nil {
+				return i, err
+			}
+		}
 		if step != forward {
 			out.toServer(p[run:i])
 		}
@@ -116,11 +123,12 @@ func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 	case 'E':
 		return l.execute(m)
 	case 'C':
-		if len(l.bindings.statements) > 0 {
-			if !m.Whole() {
-				return await, Effects{} // at most 10,000 bytes
-			}
-			l.bindings.closed(m.Body, l.owed.number(1))
+		follows := len(l.bindings.statements) > 0
+		if (follows || l.terms.Transaction) && !m.Whole() {
+			return await, Effects{} // at most 10,000 bytes
+		}
+		if follows {
+			l.bindings.closed(m.Body, l.next(m))
 		}
 	case 'F':
 		l.denied(Denial{Fastpath: true})
@@ -147,6 +155,9 @@ var flush = wire.AppendFlush(nil)
 // whose answer is wanted before anything else passes: it may undo the context in
 // the middle of a batch.
 func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
+	if l.terms.Transaction {
+		l.passes(m)
+	}
 	l.owed.sent(m.Type, 0)
 	switch m.Type {
 	case 'Q':
@@ -178,6 +189,10 @@ func (l *Lease) refuse(m wire.Frame, out *Out) error {
 	if m.Type == 'P' || m.Type == 'B' {
 		typ = m.Type
 	}
+	if typ != 'B' {
+		l.forgets()
+	}
+	l.turn.done = false
 	if !l.owed.sent(typ, refused) {
 		l.denials = l.denials[:len(l.denials)-1] // skipped by PostgreSQL: never answered
 	}

@@ -14,6 +14,11 @@
 //	          leaving    Terminate was read; outstanding answers still pass
 //	Poolable  then a Reset proves the backend clean and the Pool hands it on
 //
+// In transaction mode the client gives its backend up between transactions:
+//
+//	Detachable, Detach   idle without a backend
+//	Wants, Resume        entering or, where the backend carries the context, relaying
+//
 // Whatever does not fit ends the lease with an error, and the backend is closed.
 package session
 
@@ -23,6 +28,7 @@ import (
 
 // Terms are what all leases of one database share. They are immutable.
 type Terms struct {
+	Transaction     bool // pool_mode: a lease is Detachable behind each transaction
 	Guard           *Guard
 	SealedGuard     *Guard // in the place of Guard where the database is sealed whole; nil: the same
 	StatementBuffer int    // bytes of a statement that are held until it is judged
@@ -66,6 +72,7 @@ type Lease struct {
 	bindings   bindings
 	probe      probe // an Execute that is awaited
 	entry      *Entry
+	turn       turn
 }
 
 // Stats count what passed since the lease began.
@@ -105,10 +112,11 @@ func (o *Out) toClient(p []byte) {
 // Begin starts a lease of b for entry and sends the context ahead of everything
 // else. The client's bytes are not taken until Entered.
 func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
-	*l = Lease{terms: terms, entry: entry, own: entry.value, backend: b}
+	*l = Lease{terms: terms, entry: entry, own: entry.value}
 	l.statements.tenant = entry.names[0]
 	l.owed.status = 'I'
-	return l.inject(out, "", entry.settings, true)
+	l.turn.done = true // the client may be welcomed and wait without a backend
+	return l.attach(b, out)
 }
 
 // inject sends the context and settings to the backend: synchronized by a Sync
@@ -134,6 +142,7 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 		l.owed.sent('H', injected)
 	}
 	l.confirmed = false
+	l.turn.stirred = l.turn.stirred || l.began
 	out.toServer(msg)
 	return nil
 }
@@ -287,6 +296,9 @@ type probe struct {
 func (l *Lease) completed(body []byte) {
 	tag, _ := wire.CommandTag(body)
 	discards := tag == "DISCARD ALL"
+	if discards {
+		l.turn.pin, l.turn.unnamed, l.turn.lost = PinNone, nil, false
+	}
 	undid := discards || tag == "RESET" || tag == "SET" || tag == "DISCARD SEQUENCES"
 	if l.probe.on && !l.owed.waiting() {
 		l.probe.undid, l.probe.discards = undid || tag == "ROLLBACK", discards

@@ -118,12 +118,18 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	if m.Type == 'E' {
 		failure = readError(m.Body)
 	}
+	if m.Type == 'E' && l.terms.Transaction && !failure.fatal {
+		l.mishaps()
+	}
 	owner, err := l.owed.received(m.Type, failure.fatal)
 	if err != nil {
 		return false, nil, err
 	}
 	if owner.is(injected) {
 		return false, nil, l.entering(m, failure)
+	}
+	if m.Type == '1' && owner == supplied || m.Type == '3' && owner == cleared {
+		return false, nil, nil
 	}
 	if owner.is(refused) && m.Type == 'E' && !failure.fatal {
 		instead = l.terms.Refusal(l.entry, l.denials[0])
@@ -144,6 +150,7 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	case 'Z':
 		err = l.owed.ready(m.Body[0])
 		l.probe.discarded = nil
+		l.turn.done = true
 		l.Stats.Queries++
 		if l.owed.status == 'I' {
 			l.Stats.Transactions++
@@ -180,6 +187,9 @@ func (l *Lease) entering(m wire.Frame, failure backendError) error {
 	}
 	if !l.confirmed {
 		return errUnconfirmed
+	}
+	if !l.began {
+		clear(l.backend.moved) // by entering
 	}
 	l.began = true
 	return nil

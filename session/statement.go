@@ -30,8 +30,10 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 		return refuse, Effects{}
 	}
 	l.note(v)
+	l.pinned(v.Effects.Pin)
 	if m.Type == 'P' {
-		l.parsed(name, v.Effects, runsPrepared(sql), l.owed.number(1))
+		l.prepares(m, name)
+		l.parsed(name, v.Effects, runsPrepared(sql), l.next(m))
 		return forward, Effects{}
 	}
 	if !l.statements.none() && !v.Effects.Any() && runsPrepared(sql) {
@@ -149,7 +151,12 @@ func (l *Lease) judged(s *longStatement) error {
 		return &LongStatementError{Rule: RuleContextCall}
 	}
 	l.note(v)
+	l.pinned(v.Effects.Pin)
 	if s.typ == 'P' {
+		if len(s.name) > 0 {
+			l.pinned(PinNamed)
+		}
+		l.turn.unnamed, l.turn.lost = nil, true
 		l.parsed(s.name, v.Effects, true, l.owed.number(0))
 		return nil
 	}

@@ -1,0 +1,239 @@
+package session
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// turn is what a lease in transaction mode knows of itself beyond the one backend
+// that it has at the moment: the client's from the first to the last.
+type turn struct {
+	done    bool // nothing that PostgreSQL answers was sent since the last ReadyForQuery
+	stirred bool // the session may not be any more what entering made of it
+	fresh   bool // the backend's unnamed statement is not the client's
+	lost    bool // what the client's unnamed statement is cannot be told
+	pin     Pin
+	unnamed []byte // the Parse of the client's unnamed statement, whole; empty: there is none
+}
+
+// maxUnnamed bounds, in bytes, what is kept of an unnamed statement. A client
+// with a longer one keeps its backend until it has another.
+const maxUnnamed = 16 << 10
+
+// errForeign means that a backend was handed out that carries what the lease must
+// not get to see.
+var errForeign = errors.New("the backend still carries another session")
+
+// attach takes b for the entry: as it is where it carries just that and nobody can
+// have touched it, or else by entering the context.
+func (l *Lease) attach(b *Backend, out *Out) error {
+	l.backend = b
+	l.began, l.turn.stirred, l.turn.fresh = false, false, true
+	if b.carried != nil && !(l.terms.Transaction && b.carried.enterable(l.entry)) {
+		return errForeign
+	}
+	if l.trusts(b) {
+		l.began = true
+		l.turn.fresh = b.by != l.entry.Session
+		return nil
+	}
+	b.carried = l.entry
+	l.turn.fresh = len(l.turn.unnamed) > 0 // entering leaves no unnamed statement
+	return l.inject(out, "", l.entry.settings, true)
+}
+
+// trusts says that b has been entered with just this entry, and that no statement
+// since can have set the context to something else: the guard refuses it, or the
+// seal makes it worthless.
+func (l *Lease) trusts(b *Backend) bool {
+	if b.carried == nil || !b.carried.same(l.entry, b.seal != nil) {
+		return false
+	}
+	g := l.guard()
+	return b.seal != nil && b.whole || g != nil && g.modes[groupContext] == GuardEnforce
+}
+
+// same says that nothing tells the sessions of two entries apart; where contexts
+// are sealed, not their end either.
+func (e *Entry) same(o *Entry, sealed bool) bool {
+	return e == o || e.enterable(o) && slices.Equal(e.values, o.values) && (!sealed || e.until.Equal(o.until))
+}
+
+// enterable says that a backend which was entered with e can be entered with o as
+// it stands: it is the same tenant's, and no setting of the startup packet differs.
+func (e *Entry) enterable(o *Entry) bool {
+	return e.values[0] == o.values[0] && slices.Equal(e.names, o.names) && slices.Equal(e.settings, o.settings)
+}
+
+// Resume goes on with the lease on b after a Detach, for the client's next
+// transaction. The client's bytes are not taken until Entered, which may be at
+// once. The terms are those in force now.
+func (l *Lease) Resume(terms *Terms, b *Backend, out *Out) error {
+	l.terms = terms
+	l.owed = answers{ring: l.owed.ring, status: 'I', pushed: l.owed.pushed, taken: l.owed.taken}
+	l.server, l.confirmed, l.fragile, l.farewell, l.cancelling = serverStream{}, false, false, false, false
+	l.turn.done = false
+	return l.attach(b, out)
+}
+
+// Detachable says that the client's transaction is over and that it leaves nothing
+// behind: the backend may serve another client until the next one begins. The
+// caller adds that no cancel is in flight.
+func (l *Lease) Detachable() bool {
+	return l.turn.done && l.terms.Transaction && l.turn.pin == PinNone && !l.turn.lost && !l.cancelling && !l.leaving && !l.farewell &&
+		l.Poolable() && !l.client.scan.Inside() && !l.undone.any() && !l.fragile && !l.probe.on
+}
+
+// Detach gives the backend up when the lease is Detachable. It is as entering made
+// it and can be given to another client of the same entry if reusable; else only
+// after a reset.
+func (l *Lease) Detach() (reusable bool) {
+	b := l.backend
+	l.backend = nil
+	b.by = l.entry.Session
+	return !l.turn.stirred && len(b.moved) == 0
+}
+
+// Abandon gives up a backend that went away while the context was being entered:
+// none of the client's bytes has reached it.
+func (l *Lease) Abandon() { l.backend = nil }
+
+// Attached says that the lease has a backend now.
+func (l *Lease) Attached() bool { return l.backend != nil }
+
+// Pinned is why the lease keeps its backend behind a transaction.
+func (l *Lease) Pinned() Pin { return l.turn.pin }
+
+// Wants looks at what a client without a backend has sent, and says whether it
+// needs one for it: not for less than a message's header, nor for Terminate, after
+// which the lease is Leaving. An error ends the client.
+func (l *Lease) Wants(p []byte) (bool, error) {
+	m, ok := l.client.scan.Next(p)
+	switch {
+	case !ok:
+		return false, nil
+	case m.Type == 'X':
+		l.leaving = true
+		return false, wire.CheckClient(m.Type, m.Length)
+	}
+	return true, wire.CheckClient(m.Type, m.Length)
+}
+
+// pinned notes that a statement which passes leaves something in the session.
+func (l *Lease) pinned(p Pin) {
+	if p != PinNone && l.turn.pin == PinNone && l.terms.Transaction {
+		l.turn.pin = p
+	}
+}
+
+// passes follows a message of a client in transaction mode that is about to pass.
+func (l *Lease) passes(m wire.Frame) {
+	switch m.Type {
+	case 'Q':
+		l.forgets()
+	case 'C':
+		if kind, name, ok := wire.CloseOrDescribe(m.Body); ok && kind == 'S' && len(name) == 0 {
+			l.forgets()
+		}
+	case 'P', 'B', 'D', 'E', 'S':
+	default:
+		return
+	}
+	l.turn.done = false
+}
+
+// prepares follows the Parse of a client in transaction mode.
+func (l *Lease) prepares(m wire.Frame, name []byte) {
+	switch {
+	case !l.terms.Transaction || l.owed.skipping:
+	case len(name) > 0:
+		l.pinned(PinNamed)
+	case m.Size() > maxUnnamed:
+		l.turn.unnamed, l.turn.lost = nil, true
+	default:
+		l.turn.unnamed = append(appendHeader(l.turn.unnamed[:0], 'P', m.Size()), m.Body...)
+		l.turn.lost = false
+	}
+}
+
+// appendHeader begins a message with a body of that size.
+func appendHeader(dst []byte, typ byte, size int) []byte {
+	n := uint32(size) + 4
+	return append(dst, typ, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// forgets notes that the client's unnamed statement goes with a message, unless
+// that is skipped behind an error.
+func (l *Lease) forgets() {
+	if l.owed.skipping {
+		return
+	}
+	l.turn.unnamed = nil
+	l.turn.lost = l.owed.unsynced
+}
+
+// mishaps is told of an error of the client's before it is counted: a Parse that
+// failed has left no unnamed statement, one that is skipped has left the old one.
+func (l *Lease) mishaps() {
+	parse := l.owed.front().kind() == 'P'
+	behind := 0
+	for i := range l.owed.n {
+		if l.owed.at(i).kind() == 'P' {
+			behind++
+		}
+	}
+	switch {
+	case parse && behind == 1:
+		l.turn.unnamed = nil
+	case behind > 0:
+		l.turn.unnamed, l.turn.lost = nil, true
+	}
+}
+
+// supply sends, in front of the first message of the client's on this backend,
+// what makes the unnamed statement the client's own: its Parse again, whose error
+// is the client's, or a Close.
+func (l *Lease) supply(m wire.Frame, out *Out) error {
+	switch m.Type {
+	case 'Q', 'F', 'P', 'B', 'D', 'E', 'C':
+	default:
+		return nil // what runs nothing
+	}
+	if l.lacks(m) {
+		if len(l.turn.unnamed) > 0 {
+			out.toServer(slices.Clone(l.turn.unnamed)) // a later Parse of the same step takes its place
+			l.owed.insert(supplied)
+		} else {
+			msg, err := wire.AppendClose(nil, 'S', "")
+			if err != nil {
+				return err
+			}
+			out.toServer(msg)
+			l.owed.insert(cleared)
+		}
+	}
+	l.turn.fresh = false
+	return nil
+}
+
+// lacks says that supply sends something in front of the message. Nothing is
+// needed in front of what takes the place of the unnamed statement itself.
+func (l *Lease) lacks(m wire.Frame) bool {
+	switch m.Type {
+	case 'B', 'D', 'E', 'C':
+		return l.turn.fresh
+	case 'P':
+		return l.turn.fresh && (len(m.Body) == 0 || m.Body[0] != 0)
+	}
+	return false
+}
+
+// next is the number among the answers owed of a message that is about to pass.
+func (l *Lease) next(m wire.Frame) uint64 {
+	if l.lacks(m) {
+		return l.owed.number(2)
+	}
+	return l.owed.number(1)
+}
