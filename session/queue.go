@@ -8,17 +8,12 @@ type queue struct {
 	waiters []*Waiter
 }
 
-// nextTurn returns the queue that is served next and moves it behind the others;
-// nil when no tenant may have another server.
-func (p *Pool) nextTurn() *queue {
-	for i, q := range p.turns {
-		if p.cfg.MaxTenant > 0 && p.leased[q.tenant] >= p.cfg.MaxTenant {
-			continue
-		}
-		p.turns = append(append(p.turns[:i:i], p.turns[i+1:]...), q)
-		return q
+// room is how many of the waiters of q may have a server.
+func (p *Pool) room(q *queue) int {
+	if p.cfg.MaxTenant == 0 {
+		return len(q.waiters)
 	}
-	return nil
+	return min(len(q.waiters), max(0, p.cfg.MaxTenant-p.leased[q.tenant]))
 }
 
 // eligible is how many waiters a further server could serve.
@@ -28,7 +23,7 @@ func (p *Pool) eligible() int {
 	}
 	n := 0
 	for _, q := range p.turns {
-		n += min(len(q.waiters), max(0, p.cfg.MaxTenant-p.leased[q.tenant]))
+		n += p.room(q)
 	}
 	return n
 }

@@ -1,0 +1,124 @@
+package session
+
+import "math/bits"
+
+// handOut grants idle servers to waiters in turn. For a tenant's waiters for whom
+// there are only servers with the context of others, such servers are reset; it
+// keeps its turn until then.
+func (p *Pool) handOut(actions []Action) []Action {
+	coming := p.resets + p.logins // servers that will be clean, for those whose turn comes first
+	for i := 0; i < len(p.turns) && len(p.idle) > 0; {
+		q := p.turns[i]
+		room := p.room(q)
+		if room == 0 {
+			i++
+			continue
+		}
+		if s := p.pick(q.waiters[0]); s != nil {
+			p.turns = append(append(p.turns[:i:i], p.turns[i+1:]...), q)
+			actions = append(actions, p.grant(q, s))
+			continue
+		}
+		for range room {
+			if coming > 0 {
+				coming--
+			} else if s := p.dirty(); s != nil {
+				actions = append(actions, p.clean(s))
+			}
+		}
+		i++
+	}
+	return actions
+}
+
+// grant gives s to the first waiter of q.
+func (p *Pool) grant(q *queue, s *Server) Action {
+	w := p.take(q, 0)
+	p.unpark(s)
+	s.State, s.tenant = ServerActive, w.tenant
+	p.leased[w.tenant]++
+	was := s.Backend.Tenant
+	s.Backend.Tenant = w.tenant
+	switched := was != "" && was != w.tenant
+	p.misses <<= 1
+	if switched {
+		p.misses |= 1
+	}
+	return Action{Kind: Grant, Waiter: w, Server: s, Switch: switched}
+}
+
+// pick chooses an idle server for w, the most recently used of the best ones: one
+// that carries the very context, then one that can be entered as it stands, then
+// a clean one; nil when there is none of these. Among clean ones those that were
+// this tenant's come first, whose caches are warm for it.
+func (p *Pool) pick(w *Waiter) (best *Server) {
+	const exact = 5
+	rank := 0
+	for i := len(p.idle) - 1; i >= 0 && rank < exact; i-- {
+		if r := w.suits(p.idle[i].Backend, exact); r > rank {
+			rank, best = r, p.idle[i]
+		}
+	}
+	return best
+}
+
+// suits ranks b for w; 0: it must be reset first.
+func (w *Waiter) suits(b *Backend, exact int) int {
+	switch c := b.carried; {
+	case c == nil && b.Tenant == w.tenant:
+		return exact - 3
+	case c == nil:
+		return exact - 4
+	case w.Entry == nil || !c.enterable(w.Entry):
+		return 0
+	case !c.same(w.Entry, b.seal != nil):
+		return exact - 2
+	case b.by != w.Entry.Session:
+		return exact - 1
+	}
+	return exact
+}
+
+// dirty returns the server that has carried a context unused for the longest time.
+func (p *Pool) dirty() *Server {
+	for _, s := range p.idle {
+		if s.Backend.carried != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// clean takes s out of the pool to be reset.
+func (p *Pool) clean(s *Server) Action {
+	p.unpark(s)
+	s.State, s.cleaning = ServerTested, true
+	p.resets++
+	return Action{Kind: Clean, Server: s}
+}
+
+// manySwitches is how many of the last 32 grants went to another tenant than the
+// one before when a stock of clean servers is worth its resets.
+const manySwitches = 8
+
+// stock sees to it that some servers are clean before somebody waits for them,
+// while tenants change often.
+func (p *Pool) stock(actions []Action) []Action {
+	if bits.OnesCount32(p.misses) < manySwitches {
+		return actions
+	}
+	want := 1 + p.cfg.Size/16 - p.resets
+	for _, s := range p.idle {
+		if s.Backend.carried == nil {
+			want--
+		}
+	}
+	for ; want > 0; want-- {
+		s := p.dirty()
+		if s == nil {
+			break
+		}
+		actions = append(actions, p.clean(s))
+	}
+	return actions
+}
