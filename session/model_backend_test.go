@@ -193,6 +193,7 @@ func (p *postgres) message(typ byte, body []byte) {
 	case 'Q':
 		p.query(body)
 	case 'F':
+		delete(p.statements, "") // a Query that is refused stands in for it
 		if instead, ok := p.host.refuses(p, ""); ok {
 			p.refused(instead, false)
 			return
@@ -329,6 +330,7 @@ func (p *postgres) describe(body []byte) {
 func (p *postgres) query(body []byte) {
 	p.start()
 	delete(p.portals, "")
+	delete(p.statements, "")
 	sql, ok := wire.QueryText(body)
 	if !ok {
 		p.fail("08P01", false)

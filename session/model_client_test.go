@@ -15,6 +15,7 @@ type simClient struct {
 	w      *world
 	number int
 	tenant *simTenant
+	id     auth.Identity
 	entry  *Entry
 	waiter Waiter
 
@@ -23,6 +24,7 @@ type simClient struct {
 	welcomed bool
 	goodbye  bool
 	retried  bool
+	asking   bool // it waits for a backend for its next transaction
 	ended    bool
 	stalled  bool
 	rest     []byte // what the proxy has read and not consumed
@@ -52,7 +54,7 @@ type simClient struct {
 // simTenant is a tenant with a verified identity.
 type simTenant struct {
 	name    string
-	id      auth.Identity
+	ids     []auth.Identity // of its users
 	waiting []*simClient // in the order in which they asked
 	passed  int          // grants to others while it could have had one
 }

@@ -36,6 +36,7 @@ type world struct {
 	number  int
 	owners  []*simClient // of statements, by id
 	fates   map[[2]int]fate
+	runs    map[int]int // how often statements have waited, on whatever backend
 
 	trace [4096]event // the last steps
 	steps int
@@ -50,7 +51,7 @@ type flight struct {
 
 // tally counts what a run has seen, so that a run that sees nothing is not taken for a good one.
 type tally struct {
-	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift int
+	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift, turns, trusted, pins int
 }
 
 // event is one step, for the trace: $a, $b and $n stand in what for the numbers.
@@ -202,6 +203,7 @@ func (w *world) openStep() bool {
 	w.number++
 	b := &place{w: w, number: w.number, slot: slot, proven: true}
 	b.pg = newPostgres(b, 1+w.rand.IntN(8192))
+	b.pg.runs = w.runs
 	b.be = &Backend{PID: uint32(w.number), Params: map[string]string{}, Created: w.now}
 	slot.Handle = b
 	w.places = append(w.places, b)
@@ -226,6 +228,16 @@ func (w *world) do(actions []Action) {
 			})
 		case Open:
 			w.opening = append(w.opening, a.Server)
+		case Clean:
+			b := a.Server.Handle.(*place)
+			if b.mode != modeIdle || b.kept == nil {
+				w.violated("backend %d is to be reset and need not be", b.number)
+			}
+			w.posts = append(w.posts, func() {
+				if b.mode == modeIdle {
+					b.release()
+				}
+			})
 		case Close:
 			b := a.Server.Handle.(*place)
 			w.posts = append(w.posts, func() { b.discard() })
@@ -253,7 +265,7 @@ func (w *world) granting(c *simClient, b *place) {
 	}
 	t.waiting, t.passed = t.waiting[1:], 0
 	for _, other := range w.tenants {
-		if other == t || len(other.waiting) == 0 || w.cfg.MaxTenant > 0 {
+		if other == t || len(other.waiting) == 0 || w.cfg.MaxTenant > 0 || b.kept != nil {
 			continue
 		}
 		if other.passed++; other.passed >= len(w.tenants) {
@@ -271,10 +283,15 @@ func (w *world) granting(c *simClient, b *place) {
 			w.violated("tenant %s has %d backends", t.name, n)
 		}
 	}
-	if !b.proven || b.mode != modeIdle || b.cancels > 0 {
+	if !b.proven && b.kept != t || b.mode != modeIdle || b.cancels > 0 {
 		w.violated("backend %d is granted and was not proven clean", b.number)
 	}
-	b.proven = false
+	if pg := b.pg; b.kept != nil {
+		if _, unnamed := pg.statements[""]; !pg.dead && (len(pg.statements) > 1 || len(pg.statements) == 1 && !unnamed || len(pg.portals) > 0) {
+			w.violated("backend %d is granted with statements or portals that another session left", b.number)
+		}
+		return
+	}
 	if pg := b.pg; !pg.dead && (len(pg.settings.now.session) > 0 || len(pg.statements) > 0 || len(pg.portals) > 0) {
 		w.violated("backend %d is granted with what another session left: %v", b.number, pg.settings.now.session)
 	}
@@ -284,7 +301,10 @@ func (w *world) granting(c *simClient, b *place) {
 func (w *world) acquire(c *simClient) {
 	c.waiter.Handle = c
 	c.tenant.waiting = append(c.tenant.waiting, c)
-	w.do(w.pool.Acquire(w.now, c.tenant.id, &c.waiter))
+	if w.terms.Transaction {
+		c.waiter.Entry = c.entry
+	}
+	w.do(w.pool.Acquire(w.now, c.id, &c.waiter))
 }
 
 // forget takes c out of the queue that the model keeps to check the pool's.
@@ -303,14 +323,18 @@ func (w *world) connect() {
 	w.toCome--
 	w.number++
 	c := &simClient{w: w, number: w.number, tenant: w.tenants[w.rand.IntN(len(w.tenants))], ops: 1 + w.rand.IntN(12)}
+	c.id = c.tenant.ids[w.rand.IntN(len(c.tenant.ids))]
 	var params []wire.Param
 	c.ref = newPostgres(&reference{c: c}, 1<<30)
 	c.ref.logging = true
 	if w.rand.IntN(2) == 0 {
 		params = []wire.Param{{Name: "application_name", Value: fmt.Sprintf("client%d", c.number)}}
+		if w.terms.Transaction {
+			params[0].Value = fmt.Sprintf("program%d", w.rand.IntN(2))
+		}
 		c.ref.settings.defaults["application_name"] = params[0].Value
 	}
-	c.entry, _ = w.spec.NewEntry(0, c.tenant.id, params)
+	c.entry, _ = w.spec.NewEntry(uint64(c.number), c.id, params)
 	for i, name := range c.entry.names {
 		c.ref.settings.defaults[name] = c.entry.values[i]
 	}
