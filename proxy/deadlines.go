@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"github.com/tenantgate/tenantgate/session"
+)
 
 // expiryGrace is how long a client may go on taking a transaction or a COPY to
 // its end after its token has expired.
@@ -74,14 +78,15 @@ func (c *client) overdue(now int64) reason {
 		return ""
 	}
 	t := c.db.timeouts()
-	between := c.lease.Idle() && c.lease.Status() == 'I'
-	quiet := c.lease.AwaitsClient()
+	kept := c.backend == nil || !c.terms.Transaction || c.pin != session.PinNone // or else its next transaction has begun
+	between := kept && !c.asking && c.lease.Idle() && c.lease.Status() == 'I'
+	quiet := c.backend != nil && c.lease.AwaitsClient()
 	switch {
 	case c.goodbye:
 		if c.finishBy > 0 && now >= c.finishBy {
 			return endClientGone
 		}
-	case expired && (between || c.muted && quiet):
+	case expired && (between || c.asking || c.muted && quiet):
 		return endExpired
 	case between && c.server.draining.Load():
 		return endDrain

@@ -55,8 +55,8 @@ type simClient struct {
 type simTenant struct {
 	name    string
 	ids     []auth.Identity // of its users
-	waiting []*simClient // in the order in which they asked
-	passed  int          // grants to others while it could have had one
+	waiting []*simClient    // in the order in which they asked
+	passed  int             // grants to others while it could have had one
 }
 
 // fate is what became of a statement of a client that does not end by itself.

@@ -319,7 +319,6 @@ func (p *Pool) serve(now time.Time, actions []Action) []Action {
 	return actions
 }
 
-
 func (p *Pool) park(now time.Time, s *Server) {
 	s.State, s.idleSince = ServerIdle, now
 	p.idle = append(p.idle, s)
