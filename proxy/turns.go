@@ -83,6 +83,12 @@ func (c *client) yield() {
 	} else {
 		b.release()
 	}
+	if c.due() {
+		if why := c.overdue(c.loop.now); why != "" {
+			c.end(&refusal{reason: why})
+			return
+		}
+	}
 	c.want()
 }
 
