@@ -154,8 +154,18 @@ func TestNobodyCanBindToTheProxysStatement(t *testing.T) {
 // TestFiftyTenantsShareFourBackends is the load of transaction mode: every
 // client checks every answer, while sessions come, go and die.
 func TestFiftyTenantsShareFourBackends(t *testing.T) {
-	pg := startPostgres(t)
-	p := inTransactions(t, pg, 4)
+	t.Run("guarded", func(t *testing.T) {
+		pg := startPostgres(t)
+		shareAmongFifty(t, pg, inTransactions(t, pg, 4))
+	})
+	t.Run("sealed", func(t *testing.T) {
+		pg := startPostgres(t)
+		shareAmongFifty(t, pg, sealedProxy(t, pg, "app", func(p *proxy) { p.database("app", "app", "transaction", 4) }))
+	})
+}
+
+// shareAmongFifty runs the load of TestFiftyTenantsShareFourBackends.
+func shareAmongFifty(t *testing.T, pg *postgres, p *proxy) {
 	var all []tenant
 	var fill strings.Builder
 	for n := range 50 {
@@ -170,7 +180,7 @@ func TestFiftyTenantsShareFourBackends(t *testing.T) {
 	}
 	var clients sync.WaitGroup
 	var rows, sessions atomic.Int64
-	deadline := time.Now().Add(*manyTime)
+	deadline := time.Now().Add(*manyTime / 2)
 	for n := range 100 {
 		clients.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(n), *loadSeed))
