@@ -31,6 +31,7 @@ func (c *client) entered() {
 // away takes what a client without a backend sends between its transactions.
 func (c *client) away() {
 	if c.asking {
+		c.sock.reading(false) // only now: mostly it has a backend before it sends more
 		return
 	}
 	p, err := c.sock.fill()
@@ -59,7 +60,6 @@ func (c *client) want() {
 	case want:
 		c.asking, c.retried = true, false
 		c.since = clock()
-		c.sock.reading(false)
 		c.acquire()
 	default:
 		c.sock.reading(true)
