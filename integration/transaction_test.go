@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -243,4 +244,46 @@ func workAs(t *testing.T, w *wire, x tenant, r *rand.Rand) (rows int) {
 		t.Errorf("%s sees %d rows, want %d", x.marker, rows, 5*results)
 	}
 	return rows
+}
+
+// TestAFloodOfOneTenantLeavesAnotherItsTurn lets thirty clients of one tenant keep
+// both backends busy: a client of another one must not wait behind all of them.
+// With a bound on the backends of a tenant it waits for none.
+func TestAFloodOfOneTenantLeavesAnotherItsTurn(t *testing.T) {
+	const busy = 10 * time.Millisecond // of a statement of the flood: behind all of them it takes 30 / 2 times that
+	pg := startPostgres(t)
+	for bound, most := range map[int]time.Duration{0: 6 * busy, 1: 3 * busy} {
+		p := inTransactions(t, pg, 2, with("limits/max_tenant_server_conn", bound))
+		stop := make(chan struct{})
+		var flood sync.WaitGroup
+		for range 30 {
+			w := p.as(tenantB).login(t)
+			flood.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						w.do(simple("SELECT pg_sleep(0.01)"))
+					}
+				}
+			})
+		}
+		w := p.as(tenantA).login(t)
+		var took []time.Duration
+		for range 60 {
+			begin := time.Now()
+			if got := w.value("SELECT current_setting('app.current_tenant_id')"); got != tenantA.id {
+				t.Fatalf("it works as %q", got)
+			}
+			took = append(took, time.Since(begin))
+		}
+		close(stop)
+		flood.Wait()
+		slices.Sort(took)
+		t.Logf("max_tenant_server_conn %d: median %v, slowest %v", bound, took[len(took)/2], took[len(took)-1])
+		if median := took[len(took)/2]; median > most {
+			t.Errorf("max_tenant_server_conn %d: half of the statements took more than %v", bound, median)
+		}
+	}
 }
