@@ -287,3 +287,46 @@ func TestAFloodOfOneTenantLeavesAnotherItsTurn(t *testing.T) {
 		}
 	}
 }
+
+// TestAnEndlessPipelineLeavesOthersTheirTurn has one client that never lets its
+// backend run dry, on the only one there is.
+func TestAnEndlessPipelineLeavesOthersTheirTurn(t *testing.T) {
+	pg := startPostgres(t)
+	p := inTransactions(t, pg, 1)
+	hog := p.as(tenantB).login(t)
+	stop := make(chan struct{})
+	var ends sync.WaitGroup
+	ends.Go(func() {
+		for burst := manyQueries(200); ; {
+			select {
+			case <-stop:
+				_ = hog.conn.Close()
+				return
+			default:
+				_, _ = hog.conn.Write(burst)
+			}
+		}
+	})
+	ends.Go(func() {
+		for {
+			if f, err := hog.readWithin(10 * time.Second); err != nil {
+				return
+			} else if f.typ == 'E' {
+				t.Errorf("the pipeline gets %v", f)
+				return
+			}
+		}
+	})
+	w := p.as(tenantA).login(t)
+	for range 20 {
+		begin := time.Now()
+		if got := w.value("SELECT current_setting('app.current_tenant_id')"); got != tenantA.id {
+			t.Errorf("it works as %q", got)
+		}
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("it waited for %v", took)
+		}
+	}
+	close(stop)
+	ends.Wait()
+}

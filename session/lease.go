@@ -158,7 +158,7 @@ func (l *Lease) Holding() bool {
 	if l.client.scan.Inside() && !l.leaving {
 		return false
 	}
-	if l.owed.ours > 0 || l.owed.full() || l.leaving || l.probe.on {
+	if l.owed.ours > 0 || l.owed.full() || l.leaving || l.probe.on || l.overstays() {
 		return true
 	}
 	if !l.undone.any() || !l.undone.closed {

@@ -14,6 +14,7 @@ type turn struct {
 	stirred bool // the session may not be any more what entering made of it
 	fresh   bool // the backend's unnamed statement is not the client's
 	lost    bool // what the client's unnamed statement is cannot be told
+	cycles  int  // Queries and Syncs that were sent to this backend
 	pin     Pin
 	unnamed []byte // the Parse of the client's unnamed statement, whole; empty: there is none
 }
@@ -74,8 +75,19 @@ func (l *Lease) Resume(terms *Terms, b *Backend, out *Out) error {
 	l.terms = terms
 	l.owed = answers{ring: l.owed.ring, status: 'I', pushed: l.owed.pushed, taken: l.owed.taken}
 	l.server, l.confirmed, l.fragile, l.farewell, l.cancelling = serverStream{}, false, false, false, false
-	l.turn.done = false
+	l.turn.done, l.turn.cycles = false, 0
 	return l.attach(b, out)
+}
+
+// fairShare is how many Queries and Syncs a client may pipeline on one backend
+// outside of a transaction block.
+const fairShare = 64
+
+// overstays says that the client has pipelined enough: its backend is to come to
+// rest, so that others get their turn, before more of it passes.
+func (l *Lease) overstays() bool {
+	return l.turn.cycles >= fairShare && l.terms.Transaction && l.owed.status == 'I' && l.turn.pin == PinNone &&
+		l.undone.closed && l.owed.waiting() && !l.owed.wantsData() && !l.owed.lost()
 }
 
 // Detachable says that the client's transaction is over and that it leaves nothing
@@ -133,11 +145,14 @@ func (l *Lease) passes(m wire.Frame) {
 	switch m.Type {
 	case 'Q':
 		l.forgets()
+		l.turn.cycles++
+	case 'S':
+		l.turn.cycles++
 	case 'C':
 		if kind, name, ok := wire.CloseOrDescribe(m.Body); ok && kind == 'S' && len(name) == 0 {
 			l.forgets()
 		}
-	case 'P', 'B', 'D', 'E', 'S':
+	case 'P', 'B', 'D', 'E':
 	default:
 		return
 	}
