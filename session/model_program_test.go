@@ -164,7 +164,11 @@ func (c *simClient) rebinding(text, value string) []byte {
 		name, c.named = "w", true
 	}
 	var vain []byte
-	switch r.IntN(4) {
+	kind := r.IntN(4)
+	if kind == 0 && name == "" && c.w.terms.Transaction {
+		kind = 1 // there an unnamed statement is gone behind a Parse that could not be read
+	}
+	switch kind {
 	case 0:
 		vain = parse(name, "begin -- "+misspelt)
 	case 1:

@@ -119,7 +119,7 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 		failure = readError(m.Body)
 	}
 	if m.Type == 'E' && l.terms.Transaction && !failure.fatal {
-		l.mishaps()
+		l.mishaps(failure.code)
 	}
 	owner, err := l.owed.received(m.Type, failure.fatal)
 	if err != nil {

@@ -13,6 +13,7 @@ type turn struct {
 	done    bool // nothing that PostgreSQL answers was sent since the last ReadyForQuery
 	stirred bool // the session may not be any more what entering made of it
 	fresh   bool // the backend's unnamed statement is not the client's
+	stale   bool // it may be another client's
 	lost    bool // what the client's unnamed statement is cannot be told
 	cycles  int  // Queries and Syncs that were sent to this backend
 	pin     Pin
@@ -31,13 +32,14 @@ var errForeign = errors.New("the backend still carries another session")
 // have touched it, or else by entering the context.
 func (l *Lease) attach(b *Backend, out *Out) error {
 	l.backend = b
-	l.began, l.turn.stirred, l.turn.fresh = false, false, true
+	l.began, l.turn.stirred, l.turn.stale = false, false, false
 	if b.carried != nil && !(l.terms.Transaction && b.carried.enterable(l.entry)) {
 		return errForeign
 	}
 	if l.trusts(b) {
 		l.began = true
 		l.turn.fresh = b.by != l.entry.Session
+		l.turn.stale = l.turn.fresh
 		return nil
 	}
 	b.carried = l.entry
@@ -190,9 +192,15 @@ func (l *Lease) forgets() {
 }
 
 // mishaps is told of an error of the client's before it is counted: a Parse that
-// failed has left no unnamed statement, one that is skipped has left the old one.
-func (l *Lease) mishaps() {
-	parse := l.owed.front().kind() == 'P'
+// failed has left no unnamed statement, one that is skipped has left the old one,
+// as has one, or a Query, whose text cannot be converted (pq_getmsgstring).
+func (l *Lease) mishaps(code string) {
+	front := l.owed.front().kind()
+	parse, unread := front == 'P', code == "22021" || code == "22P05"
+	if unread && (parse || front == 'Q') {
+		l.turn.unnamed, l.turn.lost = nil, true
+		return
+	}
 	behind := 0
 	for i := range l.owed.n {
 		if l.owed.at(i).kind() == 'P' {
@@ -209,45 +217,39 @@ func (l *Lease) mishaps() {
 
 // supply sends, in front of the first message of the client's on this backend,
 // what makes the unnamed statement the client's own: its Parse again, whose error
-// is the client's, or a Close.
+// is the client's, or a Close of another's.
 func (l *Lease) supply(m wire.Frame, out *Out) error {
-	switch m.Type {
-	case 'Q', 'F', 'P', 'B', 'D', 'E', 'C':
-	default:
-		return nil // what runs nothing
-	}
-	if l.lacks(m) {
-		if len(l.turn.unnamed) > 0 {
-			out.toServer(slices.Clone(l.turn.unnamed)) // a later Parse of the same step takes its place
-			l.owed.insert(supplied)
-		} else {
-			msg, err := wire.AppendClose(nil, 'S', "")
-			if err != nil {
-				return err
-			}
-			out.toServer(msg)
-			l.owed.insert(cleared)
+	switch again, another := l.lacks(m); {
+	case again:
+		out.toServer(slices.Clone(l.turn.unnamed)) // a later Parse of the same step takes its place
+		l.owed.insert(supplied)
+	case another:
+		msg, err := wire.AppendClose(nil, 'S', "")
+		if err != nil {
+			return err
 		}
+		out.toServer(msg)
+		l.owed.insert(cleared)
 	}
-	l.turn.fresh = false
+	l.turn.fresh = l.turn.fresh && harmless(m.Type)
 	return nil
 }
 
-// lacks says that supply sends something in front of the message. Nothing is
-// needed in front of what takes the place of the unnamed statement itself.
-func (l *Lease) lacks(m wire.Frame) bool {
-	switch m.Type {
-	case 'B', 'D', 'E', 'C':
-		return l.turn.fresh
-	case 'P':
-		return l.turn.fresh && (len(m.Body) == 0 || m.Body[0] != 0)
+// lacks says what supply sends in front of the message: the client's Parse where
+// the message may need it, or a Close. What takes the place of the unnamed
+// statement needs no Parse, but a Close all the same: it may fail before it does so.
+func (l *Lease) lacks(m wire.Frame) (again, another bool) {
+	if !l.turn.fresh || harmless(m.Type) {
+		return false, false
 	}
-	return false
+	takes := m.Type == 'Q' || m.Type == 'F' || m.Type == 'P' && len(m.Body) > 0 && m.Body[0] == 0
+	again = !takes && len(l.turn.unnamed) > 0
+	return again, !again && l.turn.stale
 }
 
 // next is the number among the answers owed of a message that is about to pass.
 func (l *Lease) next(m wire.Frame) uint64 {
-	if l.lacks(m) {
+	if again, another := l.lacks(m); again || another {
 		return l.owed.number(2)
 	}
 	return l.owed.number(1)
