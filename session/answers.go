@@ -229,12 +229,9 @@ func (a *answers) sent(typ byte, flags entry) bool {
 	return true
 }
 
-// insert records an extended-protocol message of the proxy's in a batch of the
-// client's.
-func (a *answers) insert(e entry) {
-	a.push(e)
-	a.unsynced = true
-}
+// insert records an extended-protocol message of the proxy's, behind which one of
+// the client's is sent at once.
+func (a *answers) insert(e entry) { a.push(e) }
 
 // received takes a server message of type typ and returns the entry that it
 // answers: zero for messages that may come at any time. fatal says, for an

@@ -40,8 +40,12 @@ func identities(t testing.TB, names ...string) (ids []auth.Identity) {
 	}
 	now := time.Now()
 	for i, name := range names {
+		sub := "user of " + name
+		if slices.Contains(names[:i], name) {
+			sub = fmt.Sprintf("user %d of %s", i, name)
+		}
 		token, err := auth.Mint(key, map[string]any{
-			"tenant_id": name, "sub": fmt.Sprintf("user %d of %s", i, name), "role": "admin", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
+			"tenant_id": name, "sub": sub, "role": "admin", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
 		})
 		if err != nil {
 			t.Fatal(err)
