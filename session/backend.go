@@ -43,8 +43,8 @@ type Backend struct {
 	whole   bool         // the database was sealed whole when the connection was opened
 	cancel  cancelRoute
 
-	carried *Entry            // that it was entered with since it was clean; nil: it is
-	by      uint64            // the session that it served last
+	carried *Entry            // of the session that it has served last; nil: it is clean
+	stirred bool              // that session may have left something behind
 	moved   map[string]string // parameters that have changed since it was entered, and what they were
 }
 

@@ -48,35 +48,35 @@ func (p *Pool) grant(q *queue, s *Server) Action {
 }
 
 // pick chooses an idle server for w, the most recently used of the best ones: one
-// that carries the very context, then one that can be entered as it stands, then
-// a clean one; nil when there is none of these. Among clean ones those that were
-// this tenant's come first, whose caches are warm for it.
+// that has served its session last, then one with the same context, then a clean
+// one; nil when there is none of these. Among clean ones those that were this
+// tenant's come first, whose caches are warm for it.
 func (p *Pool) pick(w *Waiter) (best *Server) {
-	const exact = 5
 	rank := 0
-	for i := len(p.idle) - 1; i >= 0 && rank < exact; i-- {
-		if r := w.suits(p.idle[i].Backend, exact); r > rank {
+	for i := len(p.idle) - 1; i >= 0 && rank < ownServer; i-- {
+		if r := w.suits(p.idle[i].Backend); r > rank {
 			rank, best = r, p.idle[i]
 		}
 	}
 	return best
 }
 
+// ownServer is the rank of a server that has served the waiter's session last.
+const ownServer = 4
+
 // suits ranks b for w; 0: it must be reset first.
-func (w *Waiter) suits(b *Backend, exact int) int {
+func (w *Waiter) suits(b *Backend) int {
 	switch c := b.carried; {
 	case c == nil && b.Tenant == w.tenant:
-		return exact - 3
+		return ownServer - 2
 	case c == nil:
-		return exact - 4
-	case w.Entry == nil || !c.enterable(w.Entry):
+		return ownServer - 3
+	case w.Entry == nil || !b.serves(w.Entry):
 		return 0
-	case !c.same(w.Entry, b.seal != nil):
-		return exact - 2
-	case b.by != w.Entry.Session:
-		return exact - 1
+	case c != w.Entry:
+		return ownServer - 1
 	}
-	return exact
+	return ownServer
 }
 
 // dirty returns the server that has carried a context unused for the longest time.

@@ -107,3 +107,8 @@ func (b *place) outcome(_ *postgres, s *waiting) verdict {
 	}
 	return v
 }
+
+// alike says that the client that b served last is c, or one that PostgreSQL cannot tell from it.
+func (b *place) alike(c *simClient) bool {
+	return b.last == c || slices.Equal(b.last.entry.values, c.entry.values) && slices.Equal(b.last.entry.settings, c.entry.settings)
+}

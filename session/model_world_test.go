@@ -283,7 +283,7 @@ func (w *world) granting(c *simClient, b *place) {
 			w.violated("tenant %s has %d backends", t.name, n)
 		}
 	}
-	if !b.proven && b.kept != t || b.mode != modeIdle || b.cancels > 0 {
+	if !b.proven && (b.kept != t || !b.alike(c)) || b.mode != modeIdle || b.cancels > 0 {
 		w.violated("backend %d is granted and was not proven clean", b.number)
 	}
 	if pg := b.pg; b.kept != nil {

@@ -72,8 +72,8 @@ func (s ServerState) String() string {
 // Waiter is one client that wants a backend.
 type Waiter struct {
 	Handle any // the caller's own, never looked at
-	// Entry is what the backend will be entered with where it may carry a context of
-	// the same tenant already; nil: only a clean one will do.
+	// Entry is what the backend will be entered with where it may carry that
+	// already; nil: only a clean one will do.
 	Entry  *Entry
 	tenant string
 	since  time.Time

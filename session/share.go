@@ -28,46 +28,37 @@ const maxUnnamed = 16 << 10
 // not get to see.
 var errForeign = errors.New("the backend still carries another session")
 
-// attach takes b for the entry: as it is where it carries just that and nobody can
-// have touched it, or else by entering the context.
+// attach takes b for the entry: as it is where it has served this very session
+// last, or else by entering the context. A backend that carries another one's comes
+// with the same context only, and only if its session left nothing behind.
 func (l *Lease) attach(b *Backend, out *Out) error {
 	l.backend = b
-	l.began, l.turn.stirred, l.turn.stale = false, false, false
-	if b.carried != nil && !(l.terms.Transaction && b.carried.enterable(l.entry)) {
+	l.began, l.turn.stirred = false, false
+	if b.carried != nil && !b.serves(l.entry) || b.carried != nil && !l.terms.Transaction {
 		return errForeign
 	}
-	if l.trusts(b) {
+	if b.carried == l.entry && len(b.moved) == 0 {
 		l.began = true
-		l.turn.fresh = b.by != l.entry.Session
-		l.turn.stale = l.turn.fresh
+		l.turn.stirred = b.stirred
 		return nil
 	}
-	b.carried = l.entry
+	b.carried, b.stirred = l.entry, false
 	l.turn.fresh = len(l.turn.unnamed) > 0 // entering leaves no unnamed statement
 	return l.inject(out, "", l.entry.settings, true)
 }
 
-// trusts says that b has been entered with just this entry, and that no statement
-// since can have set the context to something else: the guard refuses it, or the
-// seal makes it worthless.
-func (l *Lease) trusts(b *Backend) bool {
-	if b.carried == nil || !b.carried.same(l.entry, b.seal != nil) {
-		return false
-	}
-	g := l.guard()
-	return b.seal != nil && b.whole || g != nil && g.modes[groupContext] == GuardEnforce
+// serves says that b, which carries a context, may be given to a session with that
+// entry without a reset: to the one that it has served last, and to another one with
+// the same entry unless the last one may have left something behind.
+func (b *Backend) serves(e *Entry) bool {
+	return b.carried == e || !b.stirred && len(b.moved) == 0 && b.carried.same(e, b.seal != nil)
 }
 
 // same says that nothing tells the sessions of two entries apart; where contexts
 // are sealed, not their end either.
 func (e *Entry) same(o *Entry, sealed bool) bool {
-	return e == o || e.enterable(o) && slices.Equal(e.values, o.values) && (!sealed || e.until.Equal(o.until))
-}
-
-// enterable says that a backend which was entered with e can be entered with o as
-// it stands: it is the same tenant's, and no setting of the startup packet differs.
-func (e *Entry) enterable(o *Entry) bool {
-	return e.values[0] == o.values[0] && slices.Equal(e.names, o.names) && slices.Equal(e.settings, o.settings)
+	return slices.Equal(e.names, o.names) && slices.Equal(e.values, o.values) && slices.Equal(e.settings, o.settings) &&
+		(!sealed || e.until.Equal(o.until))
 }
 
 // Resume goes on with the lease on b after a Detach, for the client's next
@@ -100,14 +91,14 @@ func (l *Lease) Detachable() bool {
 		l.Poolable() && !l.client.scan.Inside() && !l.undone.any() && !l.fragile && !l.probe.on
 }
 
-// Detach gives the backend up when the lease is Detachable. It is as entering made
-// it and can be given to another client of the same entry if reusable; else only
-// after a reset.
+// Detach gives the backend up when the lease is Detachable. The pool may keep it for
+// this session, and for others as far as it serves them, if reusable; else it is to
+// be reset.
 func (l *Lease) Detach() (reusable bool) {
 	b := l.backend
 	l.backend = nil
-	b.by = l.entry.Session
-	return !l.turn.stirred && len(b.moved) == 0
+	b.stirred = l.turn.stirred
+	return len(b.moved) == 0
 }
 
 // Abandon gives up a backend that went away while the context was being entered:
