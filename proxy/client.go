@@ -111,6 +111,7 @@ func (c *client) granted(b *backend) {
 		return
 	}
 	b.sock.send(out.Server...)
+	c.sock.send(out.Client...)
 	b.sock.reading(true)
 	if c.lease.Entered() {
 		c.entered()

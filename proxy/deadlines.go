@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"time"
-
-	"github.com/tenantgate/tenantgate/session"
 )
 
 // expiryGrace is how long a client may go on taking a transaction or a COPY to
@@ -78,8 +76,7 @@ func (c *client) overdue(now int64) reason {
 		return ""
 	}
 	t := c.db.timeouts()
-	kept := c.backend == nil || !c.terms.Transaction || c.pin != session.PinNone // or else its next transaction has begun
-	between := kept && !c.asking && c.lease.Idle() && c.lease.Status() == 'I'
+	between := !c.asking && c.lease.Idle()
 	quiet := c.backend != nil && c.lease.AwaitsClient()
 	switch {
 	case c.goodbye:

@@ -44,6 +44,7 @@ type Backend struct {
 	cancel  cancelRoute
 
 	carried *Entry            // of the session that it has served last; nil: it is clean
+	turn    uint32            // of that session's transactions, the last one here
 	stirred bool              // that session may have left something behind
 	moved   map[string]string // parameters that have changed since it was entered, and what they were
 }

@@ -68,7 +68,17 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		if step == await {
 			break
 		}
-		if l.turn.fresh && step != terminate {
+		if step == forward && l.stray(m) {
+			step = ignore
+		}
+		if l.turn.ahead == aheadDue && step != terminate && step != ignore {
+			out.toServer(p[run:i])
+			run = i
+			if err := l.enterAhead(out); err != nil {
+				return i, err
+			}
+		}
+		if l.turn.fresh && step != terminate && step != ignore {
 			out.toServer(p[run:i])
 			run = i
 			if err := l.supply(m, out); err != nil {
@@ -79,7 +89,11 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 			out.toServer(p[run:i])
 		}
 		i += l.client.scan.Take(m)
+		l.turn.took = true
 		switch step {
+		case ignore:
+			l.client.drop = true
+			run = i
 		case forward:
 			l.client.drop = false
 			if l.forwarded(m, &effects) {
@@ -111,7 +125,18 @@ const (
 	await          // not enough of it is there
 	refuse         // something that fails takes its place
 	terminate      // the client says goodbye; not forwarded
+	ignore         // PostgreSQL does nothing about it; not forwarded
 )
+
+// stray says that a message of a client in transaction mode means nothing where it
+// stands: there is no COPY that it could belong to, and nothing to flush.
+func (l *Lease) stray(m wire.Frame) bool {
+	switch m.Type {
+	case 'H', 'd', 'c', 'f':
+		return l.terms.Transaction && l.owed.quiet()
+	}
+	return false
+}
 
 // classify decides on a message; the denial of a refused one is noted.
 func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {

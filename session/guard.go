@@ -93,6 +93,7 @@ type Effects struct {
 	Discard       bool      // DISCARD ALL: prepared statements and temporary tables go too
 	DeallocateAll bool      // DEALLOCATE ALL
 	Execute       bool      // a statement in which an EXECUTE may stand
+	Stirs         bool      // another session must not get the backend before it is reset
 	Pin           Pin       // the first kind of state that outlives the transaction
 	Resets        [4]string // settings reset singly, lower case, in order; "": no more
 }
@@ -149,6 +150,7 @@ type Judge struct {
 
 	scope     setScope // of the SET at hand
 	config    configCall
+	inserting bool // the statement begins with INSERT or MERGE: INTO makes no table
 	declaring bool // DECLARE was read, and FOR not yet
 	with      bool // there, behind WITH
 
@@ -223,8 +225,12 @@ func (j *Judge) unreadable() {
 	j.state = lexDone
 }
 
-// violate notes a violation. The first of the strictest mode stays.
+// violate notes a violation. The first of the strictest mode stays. What hides what
+// it does pins whatever the mode is.
 func (j *Judge) violate(r Rule) {
+	if r.group() == groupHidden {
+		j.pin(PinUnknown)
+	}
 	if j.guard == nil {
 		return
 	}

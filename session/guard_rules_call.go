@@ -86,6 +86,7 @@ func (j *Judge) bodyWord(t token) {
 	switch {
 	case t.is("update"), t.is("into"):
 		j.pending = pendTarget
+		j.effects.Stirs = j.effects.Stirs || t.is("into") && !j.inserting // SELECT INTO
 		return
 	case t.is("treat"):
 		j.pending = pendTreat
@@ -196,15 +197,11 @@ func (j *Judge) call() {
 	case callRewrite:
 		if j.calls == len(j.rewrite) {
 			j.violate(RuleHiddenDynamic)
-			j.pin(PinUnknown)
 			return
 		}
 		// count, which comes next, counts this parenthesis.
 		j.rewrite[j.calls] = rewriteCall{depth: j.depth + 1}
 		j.calls++
-	case callDynamic, callDynamicOne:
-		j.pin(PinUnknown)
-		fallthrough
 	default:
 		j.violate(callRule(j.callee))
 	}
@@ -233,7 +230,6 @@ func (j *Judge) count(t token) {
 		if j.depth == top.depth {
 			if top.commas == 1 {
 				j.violate(RuleHiddenDynamic)
-				j.pin(PinUnknown)
 			}
 			j.calls--
 		}
@@ -262,6 +258,7 @@ func (j *Judge) awaitName(p pending, t token) {
 			j.violate(RuleHiddenName)
 		}
 		j.set = j.guard.setKind(j.setting())
+		j.leaves(j.setting())
 		j.config.own = j.ownsSetting()
 		if j.set != setFree {
 			j.pending = pendValue

@@ -12,6 +12,7 @@ func (j *Judge) awaitTarget(p pending, t token) {
 			j.pending = pendTarget
 		}
 	case t.kind == tokUni, t.kind <= tokName && string(t.text) == settingsView:
+		j.pin(PinSet)
 		j.violate(RuleHiddenSettings)
 	case t.isSym('('), t.isSym('.'), t.kind == tokWord && beforeTarget(string(t.text)):
 		j.pending = pendTarget

@@ -186,7 +186,7 @@ func (j *Judge) onLiteral() {
 func (j *Judge) restart() {
 	j.stage, j.listening = stageStart, ^uint64(0)
 	j.clauses, j.viewing, j.creating, j.treating, j.storing, j.first = false, false, false, false, false, false
-	j.scope, j.declaring, j.with = setNothing, false, false
+	j.scope, j.declaring, j.with, j.inserting = setNothing, false, false, false
 }
 
 // token takes every token where the guard listens.
@@ -227,7 +227,7 @@ func (j *Judge) token(t token) {
 // listen sets listening by what the next token may mean.
 func (j *Judge) listen() {
 	j.listening = 0
-	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 || j.clauses || j.creating || j.ruling || j.config.on || j.declaring {
+	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 || j.clauses || j.creating || j.ruling || j.config.on || j.declaring || j.storing {
 		j.listening = ^uint64(0)
 	}
 }
@@ -259,6 +259,7 @@ func (j *Judge) step(t token) {
 		if t.kind == tokWord {
 			j.start(t)
 		}
+		j.effects.Stirs = j.effects.Stirs || !leavesNothing(t)
 	case stageCreate:
 		j.create(t)
 	case stageAlter:
@@ -340,9 +341,10 @@ func (j *Judge) start(t token) {
 		j.stage = stageDeallocate
 	case "declare":
 		j.declaring = true
+	case "insert", "merge":
+		j.inserting = true
 	case "do":
 		j.violate(RuleHiddenDo)
-		j.pin(PinUnknown)
 	case "create":
 		j.stage, j.storing, j.effects.Execute = stageCreate, true, true
 	case "alter":
@@ -365,8 +367,8 @@ func (j *Judge) start(t token) {
 	case "unlisten":
 		j.stage = stageUnlisten
 	case "load":
-		j.violate(RuleHiddenLoad)
 		j.pin(PinLoad)
+		j.violate(RuleHiddenLoad)
 	}
 }
 

@@ -592,7 +592,7 @@ func TestEffectsTellEveryReset(t *testing.T) {
 	} {
 		for _, g := range []*Guard{testGuard, NewGuard(GuardConfig{}), nil} {
 			got := judgeAll(t, g, sql, true).Effects
-			if got.Pin = PinNone; got != want { // see TestPinsAreSeen
+			if got.Pin, got.Stirs = PinNone, false; got != want { // see TestPinsAreSeen
 				t.Errorf("%q: %+v, want %+v", sql, got, want)
 			}
 		}

@@ -115,7 +115,8 @@ func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 	*l = Lease{terms: terms, entry: entry, own: entry.value}
 	l.statements.tenant = entry.names[0]
 	l.owed.status = 'I'
-	l.turn.done = true // the client may be welcomed and wait without a backend
+	l.turn.number = 1
+	l.turn.done, l.turn.took = true, true // the client may be welcomed and wait without a backend
 	return l.attach(b, out)
 }
 
@@ -147,9 +148,9 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 	return nil
 }
 
-// Entered says that the context was entered and confirmed and that the client
-// may be welcomed.
-func (l *Lease) Entered() bool { return l.began }
+// Entered says that the client may be welcomed and that its bytes are taken: the
+// context was entered and confirmed, or is going to be ahead of them.
+func (l *Lease) Entered() bool { return l.began || l.turn.ahead != aheadNone }
 
 // Holding says that no byte of the client may be taken now: the context is
 // being entered, or PostgreSQL has enough to answer already. A message of which
@@ -158,7 +159,7 @@ func (l *Lease) Holding() bool {
 	if l.client.scan.Inside() && !l.leaving {
 		return false
 	}
-	if l.owed.ours > 0 || l.owed.full() || l.leaving || l.probe.on || l.overstays() {
+	if l.owed.ours > 0 || l.turn.ahead == aheadShut || l.owed.full() || l.leaving || l.probe.on || l.overstays() {
 		return true
 	}
 	if !l.undone.any() || !l.undone.closed {
@@ -197,18 +198,18 @@ func (l *Lease) Leaving() bool { return l.leaving }
 // Busy says that the backend owes an answer, or the rest of one.
 func (l *Lease) Busy() bool { return l.owed.waiting() || !l.server.atBoundary() }
 
-// Idle says that the backend owes nothing and that nothing is half relayed, so
-// that the session may be ended here as between two statements. What the client
-// has sent of its next message does not matter: none of it was forwarded.
+// Idle says that the session may be ended here as between two transactions: nothing
+// that the client has sent needs an answer. What it has sent of its next message does
+// not matter: none of that was forwarded, or it is nothing that PostgreSQL answers.
 func (l *Lease) Idle() bool {
-	return l.began && l.owed.settled() && !l.client.scan.Inside() && l.server.atBoundary()
+	return l.Entered() && l.owed.settled() && l.owed.status == 'I' && l.server.atBoundary()
 }
 
 // AwaitsClient says that nothing happens before the client sends more: the
 // backend owes nothing that it would send by itself, or it waits for the rest of
 // a message or of a COPY.
 func (l *Lease) AwaitsClient() bool {
-	return l.began && (l.owed.asked == 0 || l.halfForwarded() || l.owed.copying && !l.owed.queued(copyEnd))
+	return l.Entered() && (l.owed.asked == 0 || l.halfForwarded() || l.owed.copying && !l.owed.queued(copyEnd))
 }
 
 // Status is the transaction status of the last ReadyForQuery.
@@ -225,7 +226,7 @@ func (l *Lease) AtBoundary() bool { return !l.server.scan.Inside() || l.server.h
 // no frame is half relayed in either direction; the caller adds that no cancel
 // is in flight. Everything else is closed.
 func (l *Lease) Poolable() bool {
-	return l.began && l.owed.idle() && !l.halfForwarded() && l.server.atBoundary()
+	return (l.began || l.turn.ahead == aheadDue) && l.owed.idle() && !l.halfForwarded() && l.server.atBoundary()
 }
 
 // halfForwarded says that the backend has a part of a message of the client and
@@ -297,7 +298,7 @@ func (l *Lease) completed(body []byte) {
 	tag, _ := wire.CommandTag(body)
 	discards := tag == "DISCARD ALL"
 	if discards {
-		l.turn.pin, l.turn.unnamed, l.turn.lost = PinNone, nil, false
+		l.turn.pin, l.turn.unnamed, l.turn.lost, l.turn.named = PinNone, nil, false, false
 	}
 	undid := discards || tag == "RESET" || tag == "SET" || tag == "DISCARD SEQUENCES"
 	if l.probe.on && !l.owed.waiting() {

@@ -53,6 +53,10 @@ func (b *place) struck(asker *simClient) {
 	if s == nil || b.finish == proceed {
 		return
 	}
+	if s.id == 0 && b.early && isEnter(s.text) && b.mode == modeLeased && b.client == asker && asker.lease.Early() {
+		b.finish = cancel
+		return
+	}
 	if s.id == 0 {
 		b.w.violated("a cancel of client %d hits a statement of the proxy: %s", asker.number, s.text)
 	}
@@ -108,7 +112,7 @@ func (b *place) outcome(_ *postgres, s *waiting) verdict {
 	return v
 }
 
-// alike says that the client that b served last is c, or one that PostgreSQL cannot tell from it.
+// alike says that b was entered for c, or for one that PostgreSQL cannot tell from it.
 func (b *place) alike(c *simClient) bool {
-	return b.last == c || slices.Equal(b.last.entry.values, c.entry.values) && slices.Equal(b.last.entry.settings, c.entry.settings)
+	return b.owner == c || slices.Equal(b.owner.entry.values, c.entry.values) && slices.Equal(b.owner.entry.settings, c.entry.settings)
 }

@@ -48,7 +48,8 @@ type simClient struct {
 	ref      *postgres
 	seen     int // messages of ref.log that have arrived
 	received []byte
-	fatal    bool // it was told that its session ends
+	told     string // what it was told of its application_name
+	fatal    bool   // it was told that its session ends
 }
 
 // simTenant is a tenant with a verified identity.
@@ -144,7 +145,12 @@ func (c *simClient) receive(piece []byte) {
 
 func (c *simClient) message(m said) {
 	switch m.typ {
-	case 'N', 'S', 'A':
+	case 'S':
+		if name, value, _ := wire.ParameterStatus([]byte(m.body)); name == "application_name" {
+			c.told = value
+		}
+		return
+	case 'N', 'A':
 		return
 	case 'D', 'd':
 		c.foreign([]byte(m.body))

@@ -31,6 +31,7 @@ type place struct {
 	reset  Reset
 	proven bool       // clean: fresh, or reset since the last lease
 	kept   *simTenant // whose context it carries, in the pool
+	owner  *simClient // that it was entered for last, since it was clean
 
 	cancels int  // in flight
 	tainted bool // a cancel may still arrive: never pooled again
@@ -40,6 +41,7 @@ type place struct {
 	frozen  bool // it does nothing any more
 	ended   bool // the proxy has seen the end of its stream
 	finish  verdict
+	early   bool // a cancel was sent while its context was not confirmed, after it was put off for long
 	undying int // steps that it lives on after it was given up
 }
 
@@ -234,7 +236,7 @@ func (b *place) clean() {
 	if len(b.pg.in)+len(b.toPG)+len(b.pg.buffer) > 0 && !b.pg.dead {
 		b.w.violated("backend %d is proven clean with bytes on the way", b.number)
 	}
-	b.mode, b.proven, b.kept, b.rest = modeIdle, true, nil, nil
+	b.mode, b.proven, b.kept, b.owner, b.rest = modeIdle, true, nil, nil, nil
 	b.w.Seen.pooled++
 	b.w.note("backend $a is clean", b.number, 0, 0)
 	b.giveBack()
@@ -243,7 +245,11 @@ func (b *place) clean() {
 // park puts a backend back that carries the context of its last client.
 func (b *place) park() {
 	b.checkClean()
-	b.kept, b.proven = b.client.tenant, false
+	if b.be.carried == b.client.entry {
+		b.owner, b.kept, b.proven = b.client, b.client.tenant, false
+	} else if b.proven = b.owner == nil; !b.proven { // nothing was sent to it
+		b.kept = b.owner.tenant
+	}
 	b.w.note("backend $a keeps its context", b.number, 0, 0)
 	b.giveBack()
 }

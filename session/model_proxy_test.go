@@ -139,8 +139,13 @@ func (c *simClient) granted(b *place) {
 		c.w.violated("client %d: %v", c.number, err)
 	}
 	b.receive(&out)
+	for _, piece := range out.Client {
+		c.receive(piece)
+	}
 	if c.lease.Entered() {
-		c.w.Seen.trusted++
+		if c.lease.began {
+			c.w.Seen.trusted++
+		}
 		c.entered()
 		c.yield()
 	}
@@ -149,6 +154,9 @@ func (c *simClient) granted(b *place) {
 // entered lets the client go on, with what it has sent while it waited.
 func (c *simClient) entered() {
 	c.w.note("client $a is welcome on $b", c.number, c.place.number, 0)
+	if !c.welcomed {
+		c.told = c.place.be.Params["application_name"]
+	}
 	c.welcomed = true
 	c.stalled = len(c.rest) > 0
 }
@@ -235,7 +243,7 @@ func (c *simClient) serverFault(err error) {
 		c.end("adrift")
 		return
 	}
-	if !errors.As(err, &enter) || !b.faulty {
+	if !errors.As(err, &enter) || !b.faulty && !(b.early && enter.Code == "57014") {
 		c.w.violated("client %d on backend %d: %v", c.number, b.number, err)
 	}
 	if enter.Fatal && c.replace() {
@@ -314,7 +322,12 @@ func (c *simClient) cancel() {
 	if c.place == nil || !c.lease.Cancellable() {
 		return
 	}
+	early := c.lease.Early()
+	if early && c.w.rand.IntN(4) > 0 {
+		return // it is put off
+	}
 	c.w.note("client $a asks for a cancel", c.number, 0, 0)
+	c.place.early = c.place.early || early
 	c.w.Seen.cancels++
 	c.place.cancelling(1)
 	c.w.cancels = append(c.w.cancels, flight{c, c.place})

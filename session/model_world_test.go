@@ -204,7 +204,7 @@ func (w *world) openStep() bool {
 	b := &place{w: w, number: w.number, slot: slot, proven: true}
 	b.pg = newPostgres(b, 1+w.rand.IntN(8192))
 	b.pg.runs = w.runs
-	b.be = &Backend{PID: uint32(w.number), Params: map[string]string{}, Created: w.now}
+	b.be = &Backend{PID: uint32(w.number), Params: map[string]string{"application_name": ""}, Created: w.now}
 	slot.Handle = b
 	w.places = append(w.places, b)
 	w.note("backend $a is open", b.number, 0, 0)

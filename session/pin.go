@@ -108,6 +108,39 @@ func (j *Judge) ownsSetting() bool {
 	return j.set == setContext && j.guard != nil && j.guard.modes[groupContext] == GuardEnforce
 }
 
+// tempSchema is what the names of the schema with the temporary objects begin with:
+// the alias, and the real ones behind it, pg_temp_3 for instance.
+const tempSchema = "pg_temp"
+
+// leavesNothing says that a statement which begins with t leaves nothing in the
+// session that was not there before, but for what pins and what the functions do that
+// it calls. CREATE is not among them: on a search_path that is set for a transaction
+// it makes a temporary object.
+func leavesNothing(t token) bool {
+	if t.kind != tokWord || t.wild {
+		return t.isSym('(') // of a SELECT
+	}
+	switch string(t.text) {
+	case "select", "values", "table", "with", "insert", "update", "delete", "merge",
+		"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release",
+		"show", "copy", "lock", "declare", "fetch", "move", "close", "notify", "set",
+		"truncate", "analyze", "vacuum", "comment", "refresh":
+		return true
+	}
+	return false
+}
+
+// leaves notes what setting that name leaves even if it is for the transaction only:
+// seed is not put back at its end, and what is made where search_path leads stays.
+func (j *Judge) leaves(setting []byte) {
+	switch string(setting) {
+	case "seed":
+		j.pin(PinSet)
+	case "search_path", "schema":
+		j.effects.Stirs = true
+	}
+}
+
 // followPins takes every token that the guard listens to, for what only pins.
 func (j *Judge) followPins(t token) {
 	if j.config.on {
@@ -123,7 +156,7 @@ func (j *Judge) followPins(t token) {
 		j.pin(PinUnknown)
 		return
 	}
-	if len(t.text) == len("pg_temp") && string(t.text) == "pg_temp" {
+	if len(t.text) >= len(tempSchema) && string(t.text[:len(tempSchema)]) == tempSchema {
 		j.pin(PinTemp)
 	}
 	if j.declaring {

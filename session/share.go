@@ -10,14 +10,25 @@ import (
 // turn is what a lease in transaction mode knows of itself beyond the one backend
 // that it has at the moment: the client's from the first to the last.
 type turn struct {
-	done    bool // nothing that PostgreSQL answers was sent since the last ReadyForQuery
-	stirred bool // the session may not be any more what entering made of it
-	fresh   bool // the backend's unnamed statement is not the client's
-	stale   bool // it may be another client's
-	lost    bool // what the client's unnamed statement is cannot be told
-	cycles  int  // Queries and Syncs that were sent to this backend
-	pin     Pin
-	unnamed []byte // the Parse of the client's unnamed statement, whole; empty: there is none
+	ahead        aheadState
+	done         bool    // nothing that PostgreSQL answers was sent since the last ReadyForQuery
+	took         bool    // a message was taken since the client has the backend
+	stirred      bool    // the session may not be any more what entering made of it
+	unnamedStirs bool    // so may executing the client's unnamed statement do
+	named        bool    // … and one that has a name
+	plain        bool    // another unnamed statement may have taken its place
+	erred        bool    // there was an error since the client has the backend
+	expects      bool    // entering has changed parameters of which the client knows
+	welcome      reports // the parameters that the client was welcomed with, as far as they may change
+	told         reports // those that it was told last, if not the same
+	fresh        bool    // the backend's unnamed statement is not the client's
+	stale        bool    // it may be another client's
+	lost         bool    // what the client's unnamed statement is cannot be told
+	number       uint32  // of the transaction
+	cycles       int     // Queries and Syncs that were sent to this backend
+	pin          Pin
+	former       []byte // the one before, while fresh
+	unnamed      []byte // the Parse of the client's unnamed statement, whole; empty: there is none
 }
 
 // maxUnnamed bounds, in bytes, what is kept of an unnamed statement. A client
@@ -33,17 +44,28 @@ var errForeign = errors.New("the backend still carries another session")
 // with the same context only, and only if its session left nothing behind.
 func (l *Lease) attach(b *Backend, out *Out) error {
 	l.backend = b
-	l.began, l.turn.stirred = false, false
+	l.began, l.turn.stirred, l.turn.ahead, l.turn.plain, l.turn.erred, l.turn.expects = false, false, aheadNone, false, false, false
 	if b.carried != nil && !b.serves(l.entry) || b.carried != nil && !l.terms.Transaction {
 		return errForeign
 	}
-	if b.carried == l.entry && len(b.moved) == 0 {
+	if b.carried == l.entry && len(b.moved) == 0 && l.turn.told.none() {
 		l.began = true
 		l.turn.stirred = b.stirred
+		l.turn.fresh = b.turn != l.turn.number-1 // it may have another unnamed statement by now
+		l.turn.stale = l.turn.fresh
 		return nil
 	}
-	b.carried, b.stirred = l.entry, false
+	l.turn.stale = false
 	l.turn.fresh = len(l.turn.unnamed) > 0 // entering leaves no unnamed statement
+	if !l.turn.welcome.none() {
+		alike := l.readsAlike(b)
+		l.tell(b, out)
+		if alike {
+			l.turn.ahead, l.owed.coming = aheadDue, int8(len(aheadAnswers))
+			return nil
+		}
+	}
+	b.carried, b.stirred = l.entry, false
 	return l.inject(out, "", l.entry.settings, true)
 }
 
@@ -68,7 +90,8 @@ func (l *Lease) Resume(terms *Terms, b *Backend, out *Out) error {
 	l.terms = terms
 	l.owed = answers{ring: l.owed.ring, status: 'I', pushed: l.owed.pushed, taken: l.owed.taken}
 	l.server, l.confirmed, l.fragile, l.farewell, l.cancelling = serverStream{}, false, false, false, false
-	l.turn.done, l.turn.cycles = false, 0
+	l.turn.done, l.turn.took, l.turn.cycles = true, false, 0
+	l.turn.number++
 	return l.attach(b, out)
 }
 
@@ -87,7 +110,7 @@ func (l *Lease) overstays() bool {
 // behind: the backend may serve another client until the next one begins. The
 // caller adds that no cancel is in flight.
 func (l *Lease) Detachable() bool {
-	return l.turn.done && l.terms.Transaction && l.turn.pin == PinNone && !l.turn.lost && !l.cancelling && !l.leaving && !l.farewell &&
+	return l.turn.done && l.turn.took && l.terms.Transaction && l.turn.pin == PinNone && !l.turn.lost && !l.cancelling && !l.leaving && !l.farewell &&
 		l.Poolable() && !l.client.scan.Inside() && !l.undone.any() && !l.fragile && !l.probe.on
 }
 
@@ -97,7 +120,20 @@ func (l *Lease) Detachable() bool {
 func (l *Lease) Detach() (reusable bool) {
 	b := l.backend
 	l.backend = nil
-	b.stirred = l.turn.stirred
+	if l.turn.ahead == aheadDue {
+		clear(b.moved)
+		return true
+	}
+	if l.turn.plain && !l.turn.erred {
+		l.turn.unnamedStirs = false
+	}
+	b.stirred, b.turn = l.turn.stirred, l.turn.number
+	if l.turn.fresh {
+		b.turn = 0
+	}
+	if len(b.moved) > 0 {
+		l.turn.told = newReports(b.Params)
+	}
 	return len(b.moved) == 0
 }
 
@@ -112,8 +148,9 @@ func (l *Lease) Attached() bool { return l.backend != nil }
 func (l *Lease) Pinned() Pin { return l.turn.pin }
 
 // Wants looks at what a client without a backend has sent, and says whether it
-// needs one for it: not for less than a message's header, nor for Terminate, after
-// which the lease is Leaving. An error ends the client.
+// needs one for it: not for less than a whole message, unless that is one of which a
+// part is forwarded, nor for Terminate, after which the lease is Leaving. An error
+// ends the client.
 func (l *Lease) Wants(p []byte) (bool, error) {
 	m, ok := l.client.scan.Next(p)
 	switch {
@@ -123,7 +160,30 @@ func (l *Lease) Wants(p []byte) (bool, error) {
 		l.leaving = true
 		return false, wire.CheckClient(m.Type, m.Length)
 	}
-	return true, wire.CheckClient(m.Type, m.Length)
+	if err := wire.CheckClient(m.Type, m.Length); err != nil {
+		return false, err
+	}
+	statement := (m.Type == 'Q' || m.Type == 'P') && m.Size() <= l.terms.StatementBuffer
+	return m.Whole() || !statement && len(m.Body) >= gatherLimit, nil
+}
+
+// stirs follows a statement that passes, whether it may leave something in the
+// session that is no reason to keep the backend: another session gets that only when
+// it was reset. A statement that is prepared may do so each time that it is executed.
+func (l *Lease) stirs(typ byte, name []byte, does bool) {
+	if !l.terms.Transaction {
+		return
+	}
+	t := &l.turn
+	t.stirred = t.stirred || does
+	switch {
+	case typ == 'P' && len(name) > 0:
+		t.named = t.named || does
+	case typ == 'P' && does:
+		t.unnamedStirs, t.plain = true, false
+	default: // a Query leaves no unnamed statement
+		t.plain = true
+	}
 }
 
 // pinned notes that a statement which passes leaves something in the session.
@@ -141,11 +201,16 @@ func (l *Lease) passes(m wire.Frame) {
 		l.turn.cycles++
 	case 'S':
 		l.turn.cycles++
+		if l.turn.ahead == aheadSent {
+			l.turn.ahead = aheadShut
+		}
 	case 'C':
 		if kind, name, ok := wire.CloseOrDescribe(m.Body); ok && kind == 'S' && len(name) == 0 {
 			l.forgets()
 		}
-	case 'P', 'B', 'D', 'E':
+	case 'B', 'E':
+		l.turn.stirred = l.turn.stirred || l.turn.unnamedStirs || l.turn.named
+	case 'P', 'D':
 	default:
 		return
 	}
@@ -161,6 +226,9 @@ func (l *Lease) prepares(m wire.Frame, name []byte) {
 	case m.Size() > maxUnnamed:
 		l.turn.unnamed, l.turn.lost = nil, true
 	default:
+		if l.turn.fresh {
+			l.turn.former, l.turn.unnamed = l.turn.unnamed, l.turn.former
+		}
 		l.turn.unnamed = append(appendHeader(l.turn.unnamed[:0], 'P', m.Size()), m.Body...)
 		l.turn.lost = false
 	}
@@ -212,7 +280,7 @@ func (l *Lease) mishaps(code string) {
 func (l *Lease) supply(m wire.Frame, out *Out) error {
 	switch again, another := l.lacks(m); {
 	case again:
-		out.toServer(slices.Clone(l.turn.unnamed)) // a later Parse of the same step takes its place
+		out.toServer(slices.Clone(l.turn.needed(m))) // a later Parse of the same step takes its place
 		l.owed.insert(supplied)
 	case another:
 		msg, err := wire.AppendClose(nil, 'S', "")
@@ -223,6 +291,7 @@ func (l *Lease) supply(m wire.Frame, out *Out) error {
 		l.owed.insert(cleared)
 	}
 	l.turn.fresh = l.turn.fresh && harmless(m.Type)
+	l.turn.former = nil
 	return nil
 }
 
@@ -233,9 +302,34 @@ func (l *Lease) lacks(m wire.Frame) (again, another bool) {
 	if !l.turn.fresh || harmless(m.Type) {
 		return false, false
 	}
-	takes := m.Type == 'Q' || m.Type == 'F' || m.Type == 'P' && len(m.Body) > 0 && m.Body[0] == 0
-	again = !takes && len(l.turn.unnamed) > 0
+	takes := m.Type == 'F' || m.Type == 'Q' && readable(m.Body, 1) || m.Type == 'P' && len(m.Body) > 0 && m.Body[0] == 0 && readable(m.Body, 2)
+	again = !takes && len(l.turn.needed(m)) > 0
 	return again, !again && l.turn.stale
+}
+
+// readable says that a Query or Parse with that many strings can be read, whatever
+// the encoding: if not, it fails before the unnamed statement is dropped.
+func readable(body []byte, strings int) bool {
+	for i, c := range body {
+		switch {
+		case c >= 0x80:
+			return false
+		case c == 0:
+			if strings--; strings == 0 {
+				rest := body[i+1:]
+				return len(rest) == 0 || len(rest) >= 2 && len(rest) == 2+4*(int(rest[0])<<8|int(rest[1]))
+			}
+		}
+	}
+	return false
+}
+
+// needed is the unnamed statement of the client in front of the message.
+func (t *turn) needed(m wire.Frame) []byte {
+	if m.Type == 'P' && len(m.Body) > 0 && m.Body[0] == 0 {
+		return t.former
+	}
+	return t.unnamed
 }
 
 // next is the number among the answers owed of a message that is about to pass.

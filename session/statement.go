@@ -31,6 +31,7 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 	}
 	l.note(v)
 	l.pinned(v.Effects.Pin)
+	l.stirs(m.Type, name, v.Effects.Stirs)
 	if m.Type == 'P' {
 		l.prepares(m, name)
 		l.parsed(name, v.Effects, runsPrepared(sql), l.next(m))
@@ -152,6 +153,7 @@ func (l *Lease) judged(s *longStatement) error {
 	}
 	l.note(v)
 	l.pinned(v.Effects.Pin)
+	l.stirs(s.typ, s.name, v.Effects.Stirs)
 	if s.typ == 'P' {
 		if len(s.name) > 0 {
 			l.pinned(PinNamed)
