@@ -73,7 +73,7 @@ func (l *Lease) attach(b *Backend, out *Out) error {
 // entry without a reset: to the one that it has served last, and to another one with
 // the same entry unless the last one may have left something behind.
 func (b *Backend) serves(e *Entry) bool {
-	return b.carried == e || !b.stirred && len(b.moved) == 0 && b.carried.same(e, b.seal != nil)
+	return b.carried == e || !b.stirred && b.carried.same(e, b.seal != nil)
 }
 
 // same says that nothing tells the sessions of two entries apart; where contexts
