@@ -54,6 +54,8 @@ type host interface {
 	refuses(p *postgres, text string) (instead []byte, refused bool)
 	// lazy says that a statement is to run until it is told to end.
 	lazy(p *postgres, text string) bool
+	// rejects says that the context cannot be entered.
+	rejects() bool
 	// outcome says what became of a statement that waits: of a reference, what happened to the real one.
 	outcome(p *postgres, w *waiting) verdict
 }

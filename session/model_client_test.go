@@ -75,6 +75,7 @@ type reference struct {
 
 func (*reference) ran(*postgres, int)          {}
 func (*reference) lazy(*postgres, string) bool { return false }
+func (*reference) rejects() bool               { return false }
 func (h *reference) refuses(p *postgres, text string) ([]byte, bool) {
 	if text == "" {
 		return h.c.w.terms.Refusal(h.c.entry, Denial{Fastpath: true}), true

@@ -33,16 +33,17 @@ type place struct {
 	kept   *simTenant // whose context it carries, in the pool
 	owner  *simClient // that it was entered for last, since it was clean
 
-	cancels int  // in flight
-	tainted bool // a cancel may still arrive: never pooled again
-	rest    []byte
-	toPG    []byte
-	faulty  bool // it was made to fail
-	frozen  bool // it does nothing any more
-	ended   bool // the proxy has seen the end of its stream
-	finish  verdict
-	early   bool // a cancel was sent while its context was not confirmed, after it was put off for long
-	undying int // steps that it lives on after it was given up
+	cancels  int  // in flight
+	tainted  bool // a cancel may still arrive: never pooled again
+	rest     []byte
+	toPG     []byte
+	faulty   bool // it was made to fail
+	frozen   bool // it does nothing any more
+	ended    bool // the proxy has seen the end of its stream
+	finish   verdict
+	rejected bool // it did not let a context be entered
+	early    bool // a cancel was sent while its context was not confirmed, after it was put off for long
+	undying  int  // steps that it lives on after it was given up
 }
 
 // step lets one thing happen at the place.

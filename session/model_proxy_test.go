@@ -243,7 +243,7 @@ func (c *simClient) serverFault(err error) {
 		c.end("adrift")
 		return
 	}
-	if !errors.As(err, &enter) || !b.faulty && !(b.early && enter.Code == "57014") {
+	if !errors.As(err, &enter) || !b.faulty && !b.rejected && !(b.early && enter.Code == "57014") {
 		c.w.violated("client %d on backend %d: %v", c.number, b.number, err)
 	}
 	if enter.Fatal && c.replace() {

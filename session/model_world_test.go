@@ -22,6 +22,7 @@ type world struct {
 	spec    *ContextSpec
 	terms   *Terms
 	guarded bool
+	crowd   int  // clients at a time
 	depth   int  // of the deepest pipelines
 	chunk   int  // most bytes that are delivered at once; 0: any number
 	faults  bool // backends die, lie still and go
@@ -137,7 +138,7 @@ func (w *world) size(n int) int {
 
 // step lets one thing happen. It returns false when nothing can.
 func (w *world) step() bool {
-	if w.toCome > 0 && len(w.clients) < 24 && w.rand.IntN(8) == 0 {
+	if w.toCome > 0 && len(w.clients) < w.crowd && w.rand.IntN(8) == 0 {
 		w.connect()
 		return true
 	}
@@ -371,7 +372,7 @@ func (w *world) settle() bool {
 			return true
 		}
 	}
-	if w.toCome > 0 && len(w.clients) < 24 {
+	if w.toCome > 0 && len(w.clients) < w.crowd {
 		w.connect()
 		return true
 	}
