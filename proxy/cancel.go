@@ -100,24 +100,21 @@ func (r *cancels) request(pid uint32, key []byte) {
 	}
 }
 
-// How often, and after how long, a cancel is put off that could hit the entering of
-// the client's own context, of which nobody knows yet that it is over.
-const (
-	cancelRetries = 5
-	cancelPause   = 2 * time.Millisecond
-)
+// cancelPause is for how long a cancel is put off that could hit the entering of the
+// client's own context, which takes less than a millisecond.
+const cancelPause = time.Millisecond
 
 // aim finds the backend that runs a statement of the client's and keeps it for the
 // cancel; nil: there is none. ok is false when the client's loop has ended.
 func (r *cancels) aim(c *client) (b *backend, ok bool) {
-	for try := 0; ; try++ {
+	for until := time.Now().Add(c.db.timeouts().CancelWait); ; {
 		target := make(chan *backend, 1)
 		early := false
 		asked := c.loop.post(func() {
 			b := c.backend
 			if b == nil || !c.lease.Cancellable() {
 				b = nil
-			} else if early = c.lease.Early() && try < cancelRetries; early {
+			} else if early = c.lease.Early(); early {
 				b = nil
 			} else {
 				b.cancelling(1)
@@ -127,7 +124,7 @@ func (r *cancels) aim(c *client) (b *backend, ok bool) {
 		if !asked {
 			return nil, false
 		}
-		if b = <-target; !early {
+		if b = <-target; !early || time.Now().After(until) {
 			return b, true
 		}
 		time.Sleep(cancelPause)

@@ -15,7 +15,8 @@ import (
 // the session may wait (SERIALIZABLE READ ONLY DEFERRABLE).
 //
 // Nothing behind the first Sync of the client's passes before the entering is
-// confirmed, and no answer does so ever.
+// confirmed, and no answer does so ever. A Flush makes PostgreSQL confirm it before it
+// runs the client's message, so that a cancel need not wait for that.
 
 // aheadState is how far an entering ahead is.
 type aheadState uint8
@@ -30,7 +31,7 @@ const (
 // The messages around the entering.
 var (
 	aheadBegin  = appendRun(nil, "begin isolation level read committed", false)
-	aheadCommit = appendRun(nil, "commit", true)
+	aheadCommit = wire.AppendFlush(appendRun(nil, "commit", true))
 )
 
 // aheadAnswers are the messages of an entering ahead, all of which are answered.
@@ -65,7 +66,7 @@ func (l *Lease) enterAhead(out *Out) error {
 	for i := range len(aheadAnswers) {
 		l.owed.push(entry(aheadAnswers[i]) | ahead)
 	}
-	l.owed.coming = 0
+	l.owed.coming, l.owed.asked = 0, l.owed.n
 	l.turn.ahead, l.confirmed = aheadSent, false
 	out.toServer(append(msg, aheadCommit...))
 	return nil
@@ -97,6 +98,5 @@ func (l *Lease) enteredAhead(m wire.Frame, failure backendError) error {
 }
 
 // Early says that the context was sent and is not confirmed: a cancel could hit its
-// entering. That takes microseconds, but PostgreSQL may keep the answer back until
-// it has one to the client's own message.
+// entering.
 func (l *Lease) Early() bool { return l.turn.ahead >= aheadSent }

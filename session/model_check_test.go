@@ -53,10 +53,6 @@ func (b *place) struck(asker *simClient) {
 	if s == nil || b.finish == proceed {
 		return
 	}
-	if s.id == 0 && b.early && isEnter(s.text) && b.mode == modeLeased && b.client == asker && asker.lease.Early() {
-		b.finish = cancel
-		return
-	}
 	if s.id == 0 {
 		b.w.violated("a cancel of client %d hits a statement of the proxy: %s", asker.number, s.text)
 	}

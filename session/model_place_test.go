@@ -42,7 +42,6 @@ type place struct {
 	ended    bool // the proxy has seen the end of its stream
 	finish   verdict
 	rejected bool // it did not let a context be entered
-	early    bool // a cancel was sent while its context was not confirmed, after it was put off for long
 	undying  int  // steps that it lives on after it was given up
 }
 

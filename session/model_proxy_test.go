@@ -243,7 +243,7 @@ func (c *simClient) serverFault(err error) {
 		c.end("adrift")
 		return
 	}
-	if !errors.As(err, &enter) || !b.faulty && !b.rejected && !(b.early && enter.Code == "57014") {
+	if !errors.As(err, &enter) || !b.faulty && !b.rejected {
 		c.w.violated("client %d on backend %d: %v", c.number, b.number, err)
 	}
 	if enter.Fatal && c.replace() {
@@ -322,12 +322,10 @@ func (c *simClient) cancel() {
 	if c.place == nil || !c.lease.Cancellable() {
 		return
 	}
-	early := c.lease.Early()
-	if early && c.w.rand.IntN(4) > 0 {
+	if c.lease.Early() {
 		return // it is put off
 	}
 	c.w.note("client $a asks for a cancel", c.number, 0, 0)
-	c.place.early = c.place.early || early
 	c.w.Seen.cancels++
 	c.place.cancelling(1)
 	c.w.cancels = append(c.w.cancels, flight{c, c.place})
