@@ -27,14 +27,16 @@ func TestNobodyMeetsWhatAnotherSessionLeft(t *testing.T) {
 	const look = `SELECT current_setting('app.current_tenant_id') || ' ' || current_setting('search_path') || ' ' || current_setting('work_mem') || ' ' ||
 		(SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()) || ' ' || (SELECT count(*) FROM projects WHERE name LIKE '% of alpha')`
 	want := tenantA.id + ` "$user", public 4MB 0 6`
+	end := claims{"exp": time.Now().Add(time.Hour).Unix()} // another one would be another context where it is sealed
 	run := func(t *testing.T, p *proxy) {
 		for n, plant := range plants {
-			planter := p.as(tenantA).login(t)
+			planter := p.as(tenantA, end).login(t)
 			planter.do(simple(plant)) // it may be refused
 			if p.metrics(t).sum("server_connections", `database="app"`, `state="active"`) > 0 {
 				depart(planter, "Terminate") // it keeps its backend: nobody gets that before it leaves
 			}
-			for _, w := range []*wire{p.as(tenantA).login(t), p.as(tenantA, admin).login(t)} {
+			for _, ep := range []endpoint{p.as(tenantA, end), p.as(tenantA, end, admin)} {
+				w := ep.login(t)
 				if got := w.value(look); got != want {
 					t.Errorf("behind %d %s: %s, want %s", n, plant, got, want)
 				}

@@ -39,12 +39,11 @@ func (p *Pool) grant(q *queue, s *Server) Action {
 	p.leased[w.tenant]++
 	was := s.Backend.Tenant
 	s.Backend.Tenant = w.tenant
-	switched := was != "" && was != w.tenant
 	p.misses <<= 1
-	if switched {
+	if was != "" && s.Backend.carried == nil {
 		p.misses |= 1
 	}
-	return Action{Kind: Grant, Waiter: w, Server: s, Switch: switched}
+	return Action{Kind: Grant, Waiter: w, Server: s, Switch: was != "" && was != w.tenant}
 }
 
 // pick chooses an idle server for w, the most recently used of the best ones: one
@@ -97,17 +96,18 @@ func (p *Pool) clean(s *Server) Action {
 	return Action{Kind: Clean, Server: s}
 }
 
-// manySwitches is how many of the last 32 grants went to another tenant than the
-// one before when a stock of clean servers is worth its resets.
-const manySwitches = 8
+// manyMisses is how many of the last 32 grants needed a clean server when a stock of
+// such is worth its resets.
+const manyMisses = 8
 
-// stock sees to it that some servers are clean before somebody waits for them,
-// while tenants change often.
+// stock sees to it that some servers are clean before somebody waits for them, the
+// more of them the more often somebody did: half of all when everybody does.
 func (p *Pool) stock(actions []Action) []Action {
-	if bits.OnesCount32(p.misses) < manySwitches {
+	misses := bits.OnesCount32(p.misses)
+	if misses < manyMisses {
 		return actions
 	}
-	want := 1 + p.cfg.Size/16 - p.resets
+	want := 1 + p.cfg.Size*misses/64 - p.resets
 	for _, s := range p.idle {
 		if s.Backend.carried == nil {
 			want--

@@ -28,7 +28,7 @@ type Pool struct {
 	logins int       // of them being opened
 	ending int       // of them given up and not closed yet
 	resets int       // of them being reset because of a Clean
-	misses uint32    // of the last grants, one bit each: no server carried the tenant's context
+	misses uint32    // of the last grants, one bit each: it needed a server that was reset
 
 	queues  map[string]*queue // by tenant, only those with waiters
 	turns   []*queue          // the tenants in the order of their turns
