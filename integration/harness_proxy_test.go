@@ -39,7 +39,7 @@ type proxy struct {
 
 // poolModes are the modes that every test runs in which does not choose one. The
 // database `app` is served in the first; each further one has an entry of its own.
-var poolModes = []string{"session"}
+var poolModes = []string{"session", "transaction"}
 
 // everyMode lists the tenant's endpoints in all the pool modes.
 func (p *proxy) everyMode(x tenant, changes ...claims) []endpoint {

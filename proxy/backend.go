@@ -193,6 +193,7 @@ func (b *backend) cancelling(n int) {
 	}
 	b.sock.send(out.Server...)
 	b.client.flowControl()
+	b.client.yield()
 }
 
 // discard gives the backend up: nobody will use it again. Where it still runs a
@@ -253,7 +254,7 @@ func (b *backend) timeout(d time.Duration) {
 func (b *backend) deadline(int64) {
 	switch b.mode {
 	case backendLeased:
-		if !b.client.welcomed {
+		if !b.client.lease.Entered() {
 			b.client.end(&refusal{reason: endServer, cause: errSlowEnter})
 		}
 	case backendTesting:

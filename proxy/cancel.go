@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/tenantgate/tenantgate/wire"
 )
@@ -72,20 +73,10 @@ func (r *cancels) request(pid uint32, key []byte) {
 		r.server.metrics.cancel(resultUnknown)
 		return
 	}
-	target := make(chan *backend, 1)
-	asked := c.loop.post(func() {
-		b := c.backend
-		if b == nil || !c.lease.Cancellable() {
-			target <- nil
-			return
-		}
-		b.cancelling(1)
-		target <- b
-	})
-	if !asked {
+	b, ok := r.aim(c)
+	if !ok {
 		return
 	}
-	b := <-target
 	if b == nil {
 		r.server.metrics.cancel(resultIdle)
 		return
@@ -106,6 +97,37 @@ func (r *cancels) request(pid uint32, key []byte) {
 	})
 	if told {
 		<-over
+	}
+}
+
+// cancelPause is for how long a cancel is put off that could hit the entering of the
+// client's own context, which takes less than a millisecond.
+const cancelPause = time.Millisecond
+
+// aim finds the backend that runs a statement of the client's and keeps it for the
+// cancel; nil: there is none. ok is false when the client's loop has ended.
+func (r *cancels) aim(c *client) (b *backend, ok bool) {
+	for until := time.Now().Add(c.db.timeouts().CancelWait); ; {
+		target := make(chan *backend, 1)
+		early := false
+		asked := c.loop.post(func() {
+			b := c.backend
+			if b == nil || !c.lease.Cancellable() {
+				b = nil
+			} else if early = c.lease.Early(); early {
+				b = nil
+			} else {
+				b.cancelling(1)
+			}
+			target <- b
+		})
+		if !asked {
+			return nil, false
+		}
+		if b = <-target; !early || time.Now().After(until) {
+			return b, true
+		}
+		time.Sleep(cancelPause)
 	}
 }
 

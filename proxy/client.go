@@ -48,6 +48,8 @@ type client struct {
 	muted    bool // its token is long expired: nothing more is taken
 	retried  bool // a backend failed before any byte of the client reached it
 	ended    bool // the session is over and counted
+	asking   bool // it has sent more and waits for a backend, see turns.go
+	pin      session.Pin
 	finishBy int64
 
 	timed    bool  // its statements or transactions have a time limit, see overtime.go
@@ -63,8 +65,9 @@ type client struct {
 	entry    *session.Entry
 	log      uint64 // session id, for the log
 	waiter   session.Waiter
-	since    int64  // when it began to wait
-	pid      uint32 // of the key that cancels it
+	terms    *session.Terms // of the backend that it has or asks for
+	since    int64          // when it began to wait
+	pid      uint32         // of the key that cancels it
 	key      []byte
 	protocol uint32
 }
@@ -85,7 +88,7 @@ func (c *client) join() {
 		return
 	}
 	c.waiter.Handle = c
-	c.db.acquire(c)
+	c.acquire()
 	c.arm()
 }
 
@@ -96,22 +99,34 @@ func (c *client) granted(b *backend) {
 		return
 	}
 	c.backend, b.client, b.mode = b, c, backendLeased
-	c.lease = &session.Lease{}
 	out := &c.loop.out
 	out.Reset()
-	if err := c.lease.Begin(c.db.terms.Load(), c.entry, b.be, out); err != nil {
+	var err error
+	if c.lease == nil {
+		c.lease = &session.Lease{}
+		err = c.lease.Begin(c.terms, c.entry, b.be, out)
+	} else {
+		err = c.lease.Resume(c.terms, b.be, out)
+	}
+	if err != nil {
 		c.end(&refusal{reason: endInternal, cause: err})
 		return
 	}
 	b.sock.send(out.Server...)
+	c.sock.send(out.Client...)
 	b.sock.reading(true)
+	if c.lease.Entered() {
+		c.entered()
+		c.yield()
+		return
+	}
 	b.timeout(c.db.timeouts().ServerReset)
 }
 
 // lost is told that a granted backend went away before it could be used.
 func (c *client) lost() {
 	if !c.ended && !c.sock.closed {
-		c.db.acquire(c)
+		c.acquire()
 	}
 }
 
@@ -131,7 +146,6 @@ func (c *client) failed(why session.Reason, cause error) {
 // proxy's own cancel key, and ReadyForQuery ("Start-up" in "Message Flow").
 func (c *client) welcome() {
 	c.welcomed = true
-	c.backend.timeout(0)
 	c.server.cancels.register(c)
 	b := wire.AppendAuthOK(c.loop.join[:0])
 	b = append(b, c.backend.be.Params.Messages()...)
@@ -157,6 +171,10 @@ func (c *client) readable() {
 		return
 	}
 	if c.stopping {
+		return
+	}
+	if c.backend == nil {
+		c.away()
 		return
 	}
 	if c.stalled {
@@ -191,6 +209,9 @@ func (c *client) take(p []byte) {
 		c.goodbye = true
 		c.sock.in = nil
 	}
+	if why := c.lease.Pinned(); why != c.pin {
+		c.keeps(why)
+	}
 	if c.timed {
 		c.clocks()
 	}
@@ -215,6 +236,7 @@ func (c *client) fromServer(p []byte) int {
 	c.active = c.loop.now
 	out := &c.loop.out
 	out.Reset()
+	before := c.lease.Entered()
 	n, err := c.lease.FromServer(p, out)
 	for _, piece := range out.Client {
 		c.db.metrics.sent.Add(uint64(len(piece)))
@@ -229,10 +251,11 @@ func (c *client) fromServer(p []byte) int {
 		c.serverFault(err)
 		return n
 	}
-	if !c.welcomed && c.lease.Entered() {
-		c.welcome()
+	if !before && c.lease.Entered() {
+		c.entered()
 	}
 	c.step()
+	c.yield()
 	return n
 }
 
@@ -240,10 +263,8 @@ func (c *client) fromServer(p []byte) int {
 func (c *client) serverFault(err error) {
 	var enter *session.EnterError
 	switch {
+	case errors.As(err, &enter) && c.replace(err):
 	case errors.As(err, &enter) && !c.welcomed:
-		if c.replace(err) {
-			return
-		}
 		c.end(&refusal{reason: endEnter, cause: err, code: enter.Code, text: enter.Message})
 	case errors.As(err, &enter):
 		c.end(&refusal{reason: endEnter, cause: err})
@@ -263,14 +284,19 @@ func (c *client) replace(cause error) bool {
 	if errors.As(cause, &enter) && !enter.Fatal {
 		return false // PostgreSQL's verdict on what was asked: the next would say the same
 	}
-	if c.welcomed || c.retried {
+	if c.lease.Entered() || c.retried {
 		return false
 	}
 	c.retried = true
 	b := c.backend
-	c.backend, c.lease = nil, nil
+	c.backend = nil
+	if c.welcomed {
+		c.lease.Abandon()
+	} else {
+		c.lease = nil
+	}
 	b.discard(session.ReasonServerGone, cause)
-	c.db.acquire(c)
+	c.acquire()
 	return true
 }
 
@@ -359,7 +385,7 @@ func (c *client) state() clientState {
 	switch {
 	case c.closing || c.goodbye || c.ended:
 		return clientClosing
-	case !c.welcomed:
+	case !c.welcomed || c.asking:
 		return clientWaiting
 	case c.backend != nil && c.backend.cancels > 0:
 		return clientCancelling

@@ -67,6 +67,7 @@ const (
 type Database struct {
 	session.DialConfig                   // how a backend is reached and examined
 	Require            map[string]string // claims that a token must carry
+	Transaction        bool              // pool_mode: a client has a backend for each transaction only
 	PoolSize           int
 	MinPoolSize        int
 }

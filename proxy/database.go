@@ -51,7 +51,7 @@ func (d *database) timeouts() *Timeouts { return &d.server.config.Load().Timeout
 
 // acquire asks for a backend for c; granted or failed is called on c's loop.
 func (d *database) acquire(c *client) {
-	d.decide(func(now time.Time) []session.Action {
+	d.decideOn(c.loop, func(now time.Time) []session.Action {
 		c.waiter.Most = c.limits().MaxServerConn // under mu: what a reload changes behind this, Rebound tells the pool
 		return d.pool.Acquire(now, c.id, &c.waiter)
 	})
@@ -71,10 +71,11 @@ func (d *database) testing(b *backend) {
 	d.mu.Unlock()
 }
 
-// giveBack returns a backend that is proven clean, or was never used.
+// giveBack returns a backend that is proven clean, that its lease left reusable,
+// or that was never used. It is called on the backend's loop.
 func (d *database) giveBack(b *backend) {
 	b.mode, b.client = backendIdle, nil
-	d.decide(func(now time.Time) []session.Action { return d.pool.Release(now, b.slot) })
+	d.decideOn(b.sock.loop, func(now time.Time) []session.Action { return d.pool.Release(now, b.slot) })
 }
 
 // discarding notes that b is given up, and why.
@@ -107,7 +108,11 @@ func (d *database) tick() {
 }
 
 // decide asks the pool under its lock and carries out what it says without.
-func (d *database) decide(ask func(now time.Time) []session.Action) {
+func (d *database) decide(ask func(now time.Time) []session.Action) { d.decideOn(nil, ask) }
+
+// decideOn is decide for a caller on loop l, if that is not nil: what concerns it
+// alone is done at the end of its turn, without a letter.
+func (d *database) decideOn(l *loop, ask func(now time.Time) []session.Action) {
 	d.mu.Lock()
 	actions := ask(time.Now())
 	for _, a := range actions {
@@ -118,23 +123,30 @@ func (d *database) decide(ask func(now time.Time) []session.Action) {
 	cause := d.cause
 	d.mu.Unlock()
 	for _, a := range actions {
-		d.carryOut(a, cause)
+		d.carryOut(l, a, cause)
 	}
 }
 
-func (d *database) carryOut(a session.Action, cause error) {
+func (d *database) carryOut(l *loop, a session.Action, cause error) {
 	switch a.Kind {
 	case session.Grant:
 		c, b := a.Waiter.Handle.(*client), a.Server.Handle.(*backend)
 		if a.Switch {
 			d.metrics.switches.Add(1)
 		}
-		b.moveTo(c)
+		b.moveTo(l, c)
 	case session.Open:
 		go d.dial(a.Server)
 	case session.Close:
 		b := a.Server.Handle.(*backend)
 		b.onLoop(func() { b.discard(a.Reason, nil) })
+	case session.Clean:
+		b := a.Server.Handle.(*backend)
+		b.onLoop(func() {
+			if b.mode == backendIdle { // or else it died in the meantime
+				b.release()
+			}
+		})
 	case session.Fail:
 		c := a.Waiter.Handle.(*client)
 		c.loop.post(func() { c.failed(a.Reason, cause) })
@@ -207,9 +219,10 @@ func (d *database) dialFailed(slot *session.Server, err error) {
 	})
 }
 
-// moveTo brings an idle backend to the loop of the client that it was granted to.
-func (b *backend) moveTo(c *client) {
-	b.onLoop(func() {
+// moveTo brings an idle backend to the loop of the client that it was granted to;
+// from is the loop that the caller is on, if it is on one.
+func (b *backend) moveTo(from *loop, c *client) {
+	hand := func() {
 		if b.mode != backendIdle {
 			c.loop.post(c.lost) // it died in the meantime
 			return
@@ -229,7 +242,12 @@ func (b *backend) moveTo(c *client) {
 			}
 			c.granted(b)
 		})
-	})
+	}
+	if from != nil && b.home == from {
+		from.letters = append(from.letters, hand)
+		return
+	}
+	b.onLoop(hand)
 }
 
 // onLoop runs f on the loop that owns the backend's socket. An idle backend

@@ -1,6 +1,8 @@
 package proxy
 
-import "time"
+import (
+	"time"
+)
 
 // expiryGrace is how long a client may go on taking a transaction or a COPY to
 // its end after its token has expired.
@@ -76,8 +78,8 @@ func (c *client) overdue(now int64) reason {
 		return ""
 	}
 	bounds, clientIdle := c.limits(), c.db.timeouts().ClientIdle
-	between := c.lease.Idle() && c.lease.Status() == 'I'
-	quiet := c.lease.AwaitsClient()
+	between := !c.asking && c.lease.Idle()
+	quiet := c.backend != nil && c.lease.AwaitsClient()
 	switch {
 	case bounds.Transaction > 0 && c.opened > 0 && now-c.opened >= int64(bounds.Transaction):
 		return endTransaction
@@ -85,7 +87,7 @@ func (c *client) overdue(now int64) reason {
 		if c.finishBy > 0 && now >= c.finishBy {
 			return endClientGone
 		}
-	case expired && (between || c.muted && quiet):
+	case expired && (between || c.asking || c.muted && quiet):
 		return endExpired
 	case between && c.server.draining.Load():
 		return endDrain

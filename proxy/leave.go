@@ -35,11 +35,11 @@ func (c *client) end(r *refusal) {
 // letGo gives the backend back, or the place in the queue.
 func (c *client) letGo(r *refusal) {
 	b := c.backend
+	c.server.cancels.forget(c)
 	if b == nil {
 		c.db.leave(c)
 		return
 	}
-	c.server.cancels.forget(c)
 	lease := c.lease
 	c.backend = nil
 	clean := lease.Poolable() && len(b.sock.out) == 0 && !b.sock.ended

@@ -39,6 +39,7 @@ type metrics struct {
 	discards   *prometheus.CounterVec
 	rejections *prometheus.CounterVec
 	cancels    *prometheus.CounterVec
+	pins       *prometheus.CounterVec
 	reloadOK   prometheus.Gauge
 	reloadAt   prometheus.Gauge
 	audited    *prometheus.GaugeVec
@@ -79,6 +80,7 @@ func newMetrics(s *Server) *metrics {
 	m.discards = counter("server_discarded_total", "Backends that were closed, by why.", "database", "reason")
 	m.rejections = counter("guard_rejections_total", "Statements that violated a rule of the guard.", "rule")
 	m.cancels = counter("cancel_requests_total", "Cancel requests of clients, by what became of them.", "result")
+	m.pins = counter("client_pins_total", "Times that a client began to keep its backend between transactions, by what it left in the session.", "database", "kind")
 	m.reloadOK = gauge("config_last_reload_successful", "Whether the last reload of the configuration succeeded.")
 	m.reloadAt = gauge("config_last_reload_success_timestamp_seconds", "When the configuration was last loaded successfully.")
 	m.audited = prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -139,6 +141,9 @@ func (d *databaseMetrics) begin() {
 	for _, why := range session.DiscardReasons {
 		d.all.discards.WithLabelValues(d.name, string(why))
 	}
+	for _, why := range session.Pins() {
+		d.all.pins.WithLabelValues(d.name, why.String())
+	}
 	for _, why := range sessionEnds {
 		d.all.sessions.WithLabelValues(d.name, string(why))
 	}
@@ -163,6 +168,10 @@ func (d *databaseMetrics) connect(result string) {
 }
 
 func (d *databaseMetrics) reset(result string) { d.all.resets.WithLabelValues(d.name, result).Inc() }
+
+func (d *databaseMetrics) pinned(why session.Pin) {
+	d.all.pins.WithLabelValues(d.name, why.String()).Inc()
+}
 
 func (d *databaseMetrics) ended(why reason) {
 	d.all.sessions.WithLabelValues(d.name, string(why)).Inc()

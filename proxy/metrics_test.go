@@ -26,6 +26,7 @@ var promised = map[string]struct {
 	"login_seconds":                                {"HISTOGRAM", nil},
 	"logins_total":                                 {"COUNTER", []string{"result"}},
 	"sessions_total":                               {"COUNTER", []string{"database", "end"}},
+	"client_pins_total":                            {"COUNTER", []string{"database", "kind"}},
 	"queries_total":                                {"COUNTER", []string{"database"}},
 	"transactions_total":                           {"COUNTER", []string{"database"}},
 	"received_bytes_total":                         {"COUNTER", []string{"database"}},

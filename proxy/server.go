@@ -115,7 +115,8 @@ func loopCount(configured int) int {
 func (s *Server) build(d *database) *database {
 	cfg := s.config.Load()
 	d.terms.Store(&session.Terms{
-		Guard: session.NewGuard(cfg.Guard), SealedGuard: session.NewGuard(cfg.Guard.Sealed()),
+		Transaction: cfg.Databases[d.name].Transaction,
+		Guard:       session.NewGuard(cfg.Guard), SealedGuard: session.NewGuard(cfg.Guard.Sealed()),
 		StatementBuffer: cfg.Limits.StatementBuffer, Refusal: s.refused, Noted: s.noted,
 	})
 	return d

@@ -19,12 +19,14 @@ type answers struct {
 	taken  uint64 // number of the entry that a ParseComplete or CloseComplete answered last
 
 	status   byte // of the last ReadyForQuery: 'I', 'T' or 'E'
-	ours     int  // entries among them that the proxy sent
+	ours     int  // entries among them that the proxy sent, but for those ahead
 	asked    int  // entries, from the front, that PostgreSQL answers without hearing more of the client
 	gone     int  // refused entries that left the queue; the owner counts it down
 	skipping bool // PostgreSQL discards everything until the next Sync
 	unsynced bool // an extended-protocol message was sent since the last Sync or Query
 	copying  bool // the front entry is in COPY FROM STDIN
+	before   int8 // entries of an entering ahead among them
+	coming   int8 // that many will be pushed in front of the next message
 	adrift   bool // PostgreSQL may be skipping, by what became of a doubted Sync
 }
 
@@ -33,8 +35,9 @@ type answers struct {
 type entry byte
 
 const (
-	injected entry = 0x80 // sent by the proxy: the answer is not the client's
-	refused  entry = 0x20 // stands in for a statement of the client that was refused
+	injected entry = 0x80               // sent by the proxy: the answer is not the client's
+	refused  entry = 0x20               // stands in for a statement of the client that was refused
+	ahead    entry = injected | refused // of an entering ahead of the client's messages
 
 	// PostgreSQL's frontend types are upper-case letters but for c, d and f, so
 	// bit 0x20 is free in everything that is queued once copyEnd stands for both
@@ -43,13 +46,17 @@ const (
 	// doubted is a Sync that a COPY which failed has swallowed or not: it may
 	// never be answered.
 	doubted entry = 'Y'
+	// supplied is a Parse that the proxy has sent in front of the client's messages,
+	// and cleared a Close: only an error of theirs is the client's.
+	supplied entry = '['
+	cleared  entry = ']'
 )
 
 func (e entry) kind() byte      { return byte(e &^ (injected | refused)) }
-func (e entry) is(f entry) bool { return e&f != 0 }
+func (e entry) is(f entry) bool { return e&ahead == f }
 func (e entry) extended() bool {
 	k := e.kind()
-	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C'
+	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C' || e == supplied || e == cleared
 }
 
 func (e entry) endsCycle() bool {
@@ -82,8 +89,16 @@ func (a *answers) push(e entry) {
 	a.ring[(a.head+a.n)&(len(a.ring)-1)] = e
 	a.n++
 	a.pushed++
-	if e.is(injected) {
-		a.ours++
+	a.count(e, 1)
+}
+
+// count keeps account of whose entries there are.
+func (a *answers) count(e entry, n int) {
+	switch e & ahead {
+	case injected:
+		a.ours += n
+	case ahead:
+		a.before += int8(n)
 	}
 }
 
@@ -92,9 +107,7 @@ func (a *answers) pop() entry {
 	a.head = (a.head + 1) & (len(a.ring) - 1)
 	a.n--
 	a.asked = max(0, a.asked-1)
-	if e.is(injected) {
-		a.ours--
-	}
+	a.count(e, -1)
 	if e.is(refused) {
 		a.gone++
 	}
@@ -107,9 +120,7 @@ func (a *answers) unpop(e entry) {
 	a.ring[a.head] = e
 	a.n++
 	a.asked = min(a.asked+1, a.n)
-	if e.is(injected) {
-		a.ours++
-	}
+	a.count(e, 1)
 	if e.is(refused) {
 		a.gone--
 	}
@@ -151,7 +162,7 @@ func (a *answers) number(next uint64) uint64 {
 	if a.skipping {
 		return 0
 	}
-	return a.pushed + next
+	return a.pushed + uint64(a.coming) + next
 }
 
 // take pops f, the entry in front, and notes its number.
@@ -225,6 +236,10 @@ func (a *answers) sent(typ byte, flags entry) bool {
 	return true
 }
 
+// insert records an extended-protocol message of the proxy's, behind which one of
+// the client's is sent at once.
+func (a *answers) insert(e entry) { a.push(e) }
+
 // received takes a server message of type typ and returns the entry that it
 // answers: zero for messages that may come at any time. fatal says, for an
 // ErrorResponse, that its severity is FATAL or PANIC.
@@ -256,10 +271,16 @@ func (a *answers) answered(typ byte, fatal bool) (entry, error) {
 	case 'Z':
 		return f, a.cycleEnded(f)
 	case '1':
+		if f == supplied {
+			return a.pop(), nil
+		}
 		return a.take(f, 'P')
 	case '2':
 		return a.popIf(f, 'B')
 	case '3':
+		if f == cleared {
+			return a.pop(), nil
+		}
 		return a.take(f, 'C')
 	case 'n':
 		return a.popIf(f, 'D')

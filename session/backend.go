@@ -42,6 +42,11 @@ type Backend struct {
 	seal    *backendSeal // nil: the context is entered unsealed
 	whole   bool         // the database was sealed whole when the connection was opened
 	cancel  cancelRoute
+
+	carried *Entry            // of the session that it has served last; nil: it is clean
+	turn    uint32            // of that session's transactions, the last one here
+	stirred bool              // that session may have left something behind
+	moved   map[string]string // parameters that have changed since it was entered, and what they were
 }
 
 // cancelRoute is how a cancel reaches the server process of a backend.
@@ -309,12 +314,26 @@ func local(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
+// note follows which parameters are not what they were when the context was entered.
+func (b *Backend) note(name, value string) {
+	old := b.Params.Value(name)
+	if first, ok := b.moved[name]; ok && first == value {
+		delete(b.moved, name)
+	} else if !ok && old != value {
+		if b.moved == nil {
+			b.moved = map[string]string{}
+		}
+		b.moved[name] = old
+	}
+}
+
 // Report takes the body of a ParameterStatus message of the backend.
 func (b *Backend) Report(body []byte) error {
 	name, value, ok := wire.ParameterStatus(body)
 	if !ok {
 		return errDesync
 	}
+	b.note(name, value)
 	b.Params.set(name, value)
 	switch name {
 	case "standard_conforming_strings":

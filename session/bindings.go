@@ -156,7 +156,7 @@ func (l *Lease) follows(m wire.Frame, name, sql []byte, v *Verdict) bool {
 			return false
 		}
 	}
-	return l.bindings.parsed(name, v, executes, l.owed.number(1))
+	return l.bindings.parsed(name, v, executes, l.next(m))
 }
 
 // bindValues judges what a Bind gives to the settings of the context.

@@ -69,11 +69,32 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		if step == await {
 			break
 		}
+		if step == forward && l.stray(m) {
+			step = ignore
+		}
+		if l.turn.ahead == aheadDue && step != terminate && step != ignore {
+			out.toServer(p[run:i])
+			run = i
+			if err := l.enterAhead(out); err != nil {
+				return i, err
+			}
+		}
+		if l.turn.fresh && step != terminate && step != ignore {
+			out.toServer(p[run:i])
+			run = i
+			if err := l.supply(m, out); err != nil {
+				return i, err
+			}
+		}
 		if step != forward {
 			out.toServer(p[run:i])
 		}
 		i += l.client.scan.Take(m)
+		l.turn.took = true
 		switch step {
+		case ignore:
+			l.client.drop = true
+			run = i
 		case forward:
 			l.client.drop = false
 			if l.forwarded(m, &effects) {
@@ -105,7 +126,18 @@ const (
 	await          // not enough of it is there
 	refuse         // something that fails takes its place
 	terminate      // the client says goodbye; not forwarded
+	ignore         // PostgreSQL does nothing about it; not forwarded
 )
+
+// stray says that a message of a client in transaction mode means nothing where it
+// stands: there is no COPY that it could belong to, and nothing to flush.
+func (l *Lease) stray(m wire.Frame) bool {
+	switch m.Type {
+	case 'H', 'd', 'c', 'f':
+		return l.terms.Transaction && l.owed.quiet()
+	}
+	return false
+}
 
 // classify decides on a message; the denial of a refused one is noted.
 func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
@@ -117,11 +149,12 @@ func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 	case 'E':
 		return l.execute(m)
 	case 'C':
-		if len(l.bindings.statements) > 0 {
-			if !m.Whole() {
-				return await, Effects{} // at most 10,000 bytes
-			}
-			l.bindings.closed(m.Body, l.owed.number(1))
+		follows := len(l.bindings.statements) > 0
+		if (follows || l.terms.Transaction) && !m.Whole() {
+			return await, Effects{} // at most 10,000 bytes
+		}
+		if follows {
+			l.bindings.closed(m.Body, l.next(m))
 		}
 	case 'F':
 		l.denied(Denial{Fastpath: true})
@@ -148,6 +181,9 @@ var flush = wire.AppendFlush(nil)
 // whose answer is wanted before anything else passes: it may undo the context in
 // the middle of a batch.
 func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
+	if l.terms.Transaction {
+		l.passes(m)
+	}
 	l.client.owes = l.owed.sent(m.Type, 0)
 	switch m.Type {
 	case 'Q':
@@ -179,6 +215,10 @@ func (l *Lease) refuse(m wire.Frame, out *Out) error {
 	if m.Type == 'P' || m.Type == 'B' {
 		typ = m.Type
 	}
+	if typ != 'B' {
+		l.forgets()
+	}
+	l.turn.done = false
 	if !l.owed.sent(typ, refused) {
 		l.denials = l.denials[:len(l.denials)-1] // skipped by PostgreSQL: never answered
 	}

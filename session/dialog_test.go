@@ -31,6 +31,8 @@ type dialog struct {
 type dialogHost struct{ d *dialog }
 
 // ran notes the id and the tenant, - for none where the Query itself undid it.
+func (dialogHost) rejects() bool { return false }
+
 func (h dialogHost) ran(p *postgres, id int) {
 	tenant := p.settings.get("app.current_tenant_id")
 	if p.undid && tenant == "" {

@@ -93,6 +93,8 @@ type Effects struct {
 	Discard       bool      // DISCARD ALL: prepared statements and temporary tables go too
 	DeallocateAll bool      // DEALLOCATE ALL
 	Execute       bool      // a statement in which an EXECUTE may stand
+	Stirs         bool      // another session must not get the backend before it is reset
+	Pin           Pin       // the first kind of state that outlives the transaction
 	Resets        [4]string // settings reset singly, lower case, in order; "": no more
 }
 
@@ -146,6 +148,12 @@ type Judge struct {
 	name      [maxLiteral]byte
 	set       setKind // of the name
 
+	scope     setScope // of the SET at hand
+	config    configCall
+	inserting bool // the statement begins with INSERT or MERGE: INTO makes no table
+	declaring bool // DECLARE was read, and FOR not yet
+	with      bool // there, behind WITH
+
 	callee    callee
 	depth     int // of brackets, while calls is not 0
 	calls     int // open calls of ts_rewrite
@@ -175,6 +183,7 @@ func (j *Judge) Begin(g *Guard, conforming bool, own func(setting string) (value
 	j.state, j.escapes = lexBase, !conforming
 	j.pending, j.calls, j.depth, j.prev = pendNone, 0, 0, ';'
 	j.ruling, j.dumping, j.alone, j.selecting = false, false, false, false
+	j.config = configCall{}
 	j.params, j.repeated, j.oddParam, j.bindings = 0, 0, false, [maxBindings]Binding{}
 	j.restart()
 	j.first = true
@@ -212,11 +221,16 @@ func (j *Judge) finish() {
 func (j *Judge) unreadable() {
 	j.violate(RuleUnreadable)
 	j.effects.ResetAll, j.effects.ResetUnknown = true, true
+	j.pin(PinUnknown)
 	j.state = lexDone
 }
 
-// violate notes a violation. The first of the strictest mode stays.
+// violate notes a violation. The first of the strictest mode stays. What hides what
+// it does pins whatever the mode is.
 func (j *Judge) violate(r Rule) {
+	if r.group() == groupHidden {
+		j.pin(PinUnknown)
+	}
 	if j.guard == nil {
 		return
 	}

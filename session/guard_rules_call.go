@@ -86,6 +86,7 @@ func (j *Judge) bodyWord(t token) {
 	switch {
 	case t.is("update"), t.is("into"):
 		j.pending = pendTarget
+		j.effects.Stirs = j.effects.Stirs || t.is("into") && !j.inserting // SELECT INTO
 		return
 	case t.is("treat"):
 		j.pending = pendTreat
@@ -118,6 +119,7 @@ func (j *Judge) bodyWord(t token) {
 	}
 	c, ok := callees[string(t.text)]
 	if !ok || t.long {
+		j.pin(pinWords[string(t.text)])
 		return
 	}
 	// x.f calls f(x) for a function of one argument, and TREAT(x AS f) does.
@@ -191,6 +193,7 @@ func (j *Judge) call() {
 	switch j.callee {
 	case callSetConfig:
 		j.pending = pendName
+		j.openConfig()
 	case callRewrite:
 		if j.calls == len(j.rewrite) {
 			j.violate(RuleHiddenDynamic)
@@ -255,6 +258,8 @@ func (j *Judge) awaitName(p pending, t token) {
 			j.violate(RuleHiddenName)
 		}
 		j.set = j.guard.setKind(j.setting())
+		j.leaves(j.setting())
+		j.config.own = j.ownsSetting()
 		if j.set != setFree {
 			j.pending = pendValue
 		}

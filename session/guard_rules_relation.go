@@ -12,9 +12,13 @@ func (j *Judge) awaitTarget(p pending, t token) {
 			j.pending = pendTarget
 		}
 	case t.kind == tokUni, t.kind <= tokName && string(t.text) == settingsView:
+		j.pin(PinSet)
 		j.violate(RuleHiddenSettings)
 	case t.isSym('('), t.isSym('.'), t.kind == tokWord && beforeTarget(string(t.text)):
 		j.pending = pendTarget
+		if t.is("temp") || t.is("temporary") { // SELECT INTO TEMP
+			j.pin(PinTemp)
+		}
 	case t.kind <= tokName:
 		j.pending = pendTargetDot
 	}

@@ -268,6 +268,7 @@ func (j *Judge) setNext(t token) {
 		j.stepSet(t)
 	case string(j.setting()) == "transaction_isolation" && t.is("level"):
 	default:
+		j.leaves(j.setting()) // SET LOCAL SCHEMA '…'
 		j.stage = stageBody
 	}
 }
@@ -289,6 +290,7 @@ func grammarWord(name []byte) string {
 func (j *Judge) openValue() {
 	j.stage = stageSetValue
 	j.set = j.guard.setKind(j.setting())
+	j.leaves(j.setting())
 	if j.clauses {
 		j.stage = stageBody
 		switch j.set {

@@ -74,7 +74,8 @@ func wordBit(n int, last byte) uint64 {
 
 // bodyWords returns the words that may matter in a body.
 func bodyWords() []string {
-	return slices.AppendSeq([]string{"update", "into", "treat", "notify", settingsView, sealSchema}, maps.Keys(callees))
+	words := slices.AppendSeq([]string{"update", "into", "treat", "notify", settingsView, sealSchema}, maps.Keys(callees))
+	return slices.AppendSeq(words, maps.Keys(pinWords))
 }
 
 // makeWordMask fills wordMask with bodyWords and the letters that open literals.
@@ -185,6 +186,7 @@ func (j *Judge) onLiteral() {
 func (j *Judge) restart() {
 	j.stage, j.listening = stageStart, ^uint64(0)
 	j.clauses, j.viewing, j.creating, j.treating, j.storing, j.first = false, false, false, false, false, false
+	j.scope, j.declaring, j.with, j.inserting = setNothing, false, false, false
 }
 
 // token takes every token where the guard listens.
@@ -195,6 +197,7 @@ func (j *Judge) token(t token) {
 	if j.calls > 0 {
 		j.count(t)
 	}
+	j.followPins(t)
 	if t.kind == tokEnd {
 		j.endStatement()
 		j.prev = ';'
@@ -224,7 +227,7 @@ func (j *Judge) token(t token) {
 // listen sets listening by what the next token may mean.
 func (j *Judge) listen() {
 	j.listening = 0
-	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 || j.clauses || j.creating || j.ruling {
+	if j.stage != stageBody || j.pending != pendNone || j.calls > 0 || j.clauses || j.creating || j.ruling || j.config.on || j.declaring || j.storing {
 		j.listening = ^uint64(0)
 	}
 }
@@ -256,6 +259,7 @@ func (j *Judge) step(t token) {
 		if t.kind == tokWord {
 			j.start(t)
 		}
+		j.effects.Stirs = j.effects.Stirs || !leavesNothing(t)
 	case stageCreate:
 		j.create(t)
 	case stageAlter:
@@ -295,6 +299,7 @@ func (j *Judge) step(t token) {
 		if t.is("transaction") {
 			j.stage = stagePrepareTx
 		}
+		j.pin(PinPrepare) // TRANSACTION may be a name
 	case stagePrepareTx:
 		j.stage = stageBody
 		if t.kind == tokLit || t.kind == tokOther {
@@ -327,12 +332,17 @@ func (j *Judge) start(t token) {
 		j.creating, j.effects.Execute = true, true
 	case "set":
 		j.beginSet(false)
+		j.scope, j.set = setFirst, setFree
 	case "reset":
 		j.beginSet(true)
 	case "discard":
 		j.stage = stageDiscard
 	case "deallocate":
 		j.stage = stageDeallocate
+	case "declare":
+		j.declaring = true
+	case "insert", "merge":
+		j.inserting = true
 	case "do":
 		j.violate(RuleHiddenDo)
 	case "create":
@@ -351,11 +361,13 @@ func (j *Judge) start(t token) {
 		j.stage = stagePrepared
 	case "listen":
 		j.violate(RuleChannelsListen)
+		j.pin(PinListen)
 	case "notify":
 		j.violate(RuleChannelsNotify)
 	case "unlisten":
 		j.stage = stageUnlisten
 	case "load":
+		j.pin(PinLoad)
 		j.violate(RuleHiddenLoad)
 	}
 }
@@ -367,7 +379,10 @@ func (j *Judge) create(t token) {
 		return
 	}
 	switch string(t.text) {
-	case "or", "replace", "trusted", "procedural", "temp", "temporary", "recursive",
+	case "temp", "temporary":
+		j.pin(PinTemp)
+		return
+	case "or", "replace", "trusted", "procedural", "recursive",
 		"local", "global", "unlogged", "materialized", "foreign":
 		return
 	case "view":

@@ -14,6 +14,11 @@
 //	          leaving    Terminate was read; outstanding answers still pass
 //	Poolable  then a Reset proves the backend clean and the Pool hands it on
 //
+// In transaction mode the client gives its backend up between transactions:
+//
+//	Detachable, Detach   idle without a backend
+//	Wants, Resume        entering or, where the backend carries the context, relaying
+//
 // Whatever does not fit ends the lease with an error, and the backend is closed.
 package session
 
@@ -23,6 +28,7 @@ import (
 
 // Terms are what all leases of one database share. They are immutable.
 type Terms struct {
+	Transaction     bool // pool_mode: a lease is Detachable behind each transaction
 	Guard           *Guard
 	SealedGuard     *Guard // in the place of Guard where the database is sealed whole; nil: the same
 	StatementBuffer int    // bytes of a statement that are held until it is judged
@@ -66,6 +72,7 @@ type Lease struct {
 	bindings   bindings
 	probe      probe // an Execute that is awaited
 	entry      *Entry
+	turn       turn
 }
 
 // Stats count what passed since the lease began.
@@ -108,10 +115,12 @@ func (o *Out) toClient(p []byte) {
 // Begin starts a lease of b for entry and sends the context ahead of everything
 // else. The client's bytes are not taken until Entered.
 func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
-	*l = Lease{terms: terms, entry: entry, own: entry.value, backend: b}
+	*l = Lease{terms: terms, entry: entry, own: entry.value}
 	l.statements.tenant = entry.names[0]
 	l.owed.status = 'I'
-	return l.inject(out, "", entry.settings, true)
+	l.turn.number = 1
+	l.turn.done, l.turn.took = true, true // the client may be welcomed and wait without a backend
+	return l.attach(b, out)
 }
 
 // inject sends the context and settings to the backend: synchronized by a Sync
@@ -138,14 +147,15 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 		l.owed.sent('H', injected)
 	}
 	l.confirmed = false
+	l.turn.stirred = l.turn.stirred || l.began
 	out.room = msg
 	out.toServer(msg[start:])
 	return nil
 }
 
-// Entered says that the context was entered and confirmed and that the client
-// may be welcomed.
-func (l *Lease) Entered() bool { return l.began }
+// Entered says that the client may be welcomed and that its bytes are taken: the
+// context was entered and confirmed, or is going to be ahead of them.
+func (l *Lease) Entered() bool { return l.began || l.turn.ahead != aheadNone }
 
 // Holding says that no byte of the client may be taken now: the context is
 // being entered, or PostgreSQL has enough to answer already. A message of which
@@ -154,7 +164,7 @@ func (l *Lease) Holding() bool {
 	if l.client.scan.Inside() && !l.leaving {
 		return false
 	}
-	if l.owed.ours > 0 || l.owed.full() || l.leaving || l.probe.on {
+	if l.owed.ours > 0 || l.turn.ahead == aheadShut || l.owed.full() || l.leaving || l.probe.on || l.overstays() {
 		return true
 	}
 	if !l.undone.any() || !l.undone.closed {
@@ -205,18 +215,18 @@ func (l *Lease) Leaving() bool { return l.leaving }
 // Busy says that the backend owes an answer, or the rest of one.
 func (l *Lease) Busy() bool { return l.owed.waiting() || !l.server.atBoundary() }
 
-// Idle says that the backend owes nothing and that nothing is half relayed, so
-// that the session may be ended here as between two statements. What the client
-// has sent of its next message does not matter: none of it was forwarded.
+// Idle says that the session may be ended here as between two transactions: nothing
+// that the client has sent needs an answer. What it has sent of its next message does
+// not matter: none of that was forwarded, or it is nothing that PostgreSQL answers.
 func (l *Lease) Idle() bool {
-	return l.began && l.owed.settled() && !l.client.scan.Inside() && l.server.atBoundary()
+	return l.Entered() && l.owed.settled() && l.owed.status == 'I' && l.server.atBoundary()
 }
 
 // AwaitsClient says that nothing happens before the client sends more: the
 // backend owes nothing that it would send by itself, or it waits for the rest of
 // a message or of a COPY.
 func (l *Lease) AwaitsClient() bool {
-	return l.began && (l.owed.asked == 0 || l.halfForwarded() || l.owed.copying && !l.owed.queued(copyEnd))
+	return l.Entered() && (l.owed.asked == 0 || l.halfForwarded() || l.owed.copying && !l.owed.queued(copyEnd))
 }
 
 // Status is the transaction status of the last ReadyForQuery.
@@ -233,7 +243,7 @@ func (l *Lease) AtBoundary() bool { return !l.server.scan.Inside() || l.server.h
 // no frame is half relayed in either direction; the caller adds that no cancel
 // is in flight. Everything else is closed.
 func (l *Lease) Poolable() bool {
-	return l.began && l.owed.idle() && !l.halfForwarded() && l.server.atBoundary()
+	return (l.began || l.turn.ahead == aheadDue) && l.owed.idle() && !l.halfForwarded() && l.server.atBoundary()
 }
 
 // halfForwarded says that the backend has a part of a message of the client and
@@ -304,6 +314,9 @@ type probe struct {
 func (l *Lease) completed(body []byte) {
 	tag, _ := wire.CommandTag(body)
 	discards := tag == "DISCARD ALL"
+	if discards {
+		l.turn.pin, l.turn.unnamed, l.turn.lost, l.turn.named = PinNone, nil, false, false
+	}
 	undid := discards || tag == "RESET" || tag == "SET" || tag == "DISCARD SEQUENCES"
 	if l.probe.on && !l.owed.waiting() {
 		l.probe.undid, l.probe.discards = undid || tag == "ROLLBACK", discards

@@ -54,6 +54,8 @@ type host interface {
 	refuses(p *postgres, text string) (instead []byte, refused bool)
 	// lazy says that a statement is to run until it is told to end.
 	lazy(p *postgres, text string) bool
+	// rejects says that the context cannot be entered.
+	rejects() bool
 	// outcome says what became of a statement that waits: of a reference, what happened to the real one.
 	outcome(p *postgres, w *waiting) verdict
 }
@@ -193,6 +195,7 @@ func (p *postgres) message(typ byte, body []byte) {
 	case 'Q':
 		p.query(body)
 	case 'F':
+		delete(p.statements, "") // a Query that is refused stands in for it
 		if instead, ok := p.host.refuses(p, ""); ok {
 			p.refused(instead, false)
 			return
@@ -329,6 +332,7 @@ func (p *postgres) describe(body []byte) {
 func (p *postgres) query(body []byte) {
 	p.start()
 	delete(p.portals, "")
+	delete(p.statements, "")
 	sql, ok := wire.QueryText(body)
 	if !ok {
 		p.fail("08P01", false)

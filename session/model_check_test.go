@@ -90,6 +90,12 @@ func (b *place) lazy(_ *postgres, text string) bool {
 	return (isEnter(text) || b.mode == modeTesting) && b.w.rand.IntN(8) == 0
 }
 
+// rejects lets entering fail, so that what is sent behind it is seen not to run.
+func (b *place) rejects() bool {
+	b.rejected = b.rejected || b.w.faults && b.w.rand.IntN(50) == 0
+	return b.rejected
+}
+
 // outcome tells a statement that waits what becomes of it, and the reference of it too.
 func (b *place) outcome(_ *postgres, s *waiting) verdict {
 	v := b.finish
@@ -106,4 +112,9 @@ func (b *place) outcome(_ *postgres, s *waiting) verdict {
 		b.finish = stay
 	}
 	return v
+}
+
+// alike says that b was entered for c, or for one that PostgreSQL cannot tell from it.
+func (b *place) alike(c *simClient) bool {
+	return b.owner == c || slices.Equal(b.owner.entry.values, c.entry.values) && slices.Equal(b.owner.entry.settings, c.entry.settings)
 }

@@ -15,6 +15,7 @@ type simClient struct {
 	w      *world
 	number int
 	tenant *simTenant
+	id     auth.Identity
 	entry  *Entry
 	waiter Waiter
 
@@ -23,6 +24,7 @@ type simClient struct {
 	welcomed bool
 	goodbye  bool
 	retried  bool
+	asking   bool // it waits for a backend for its next transaction
 	ended    bool
 	stalled  bool
 	rest     []byte // what the proxy has read and not consumed
@@ -46,15 +48,16 @@ type simClient struct {
 	ref      *postgres
 	seen     int // messages of ref.log that have arrived
 	received []byte
-	fatal    bool // it was told that its session ends
+	told     string // what it was told of its application_name
+	fatal    bool   // it was told that its session ends
 }
 
 // simTenant is a tenant with a verified identity.
 type simTenant struct {
 	name    string
-	id      auth.Identity
-	waiting []*simClient // in the order in which they asked
-	most    int          // backends that it may have; 0: any number
+	ids     []auth.Identity // of its users
+	waiting []*simClient    // in the order in which they asked
+	most    int             // backends that it may have; 0: any number
 }
 
 // fate is what became of a statement of a client that does not end by itself.
@@ -72,6 +75,7 @@ type reference struct {
 
 func (*reference) ran(*postgres, int)          {}
 func (*reference) lazy(*postgres, string) bool { return false }
+func (*reference) rejects() bool               { return false }
 func (h *reference) refuses(p *postgres, text string) ([]byte, bool) {
 	if text == "" {
 		return h.c.w.terms.Refusal(h.c.entry, Denial{Fastpath: true}), true
@@ -142,7 +146,12 @@ func (c *simClient) receive(piece []byte) {
 
 func (c *simClient) message(m said) {
 	switch m.typ {
-	case 'N', 'S', 'A':
+	case 'S':
+		if name, value, _ := wire.ParameterStatus([]byte(m.body)); name == "application_name" {
+			c.told = value
+		}
+		return
+	case 'N', 'A':
 		return
 	case 'D', 'd':
 		c.foreign([]byte(m.body))

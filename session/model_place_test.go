@@ -29,17 +29,20 @@ type place struct {
 	client *simClient // in mode leased
 	last   *simClient // the last one that it was leased to
 	reset  Reset
-	proven bool // clean: fresh, or reset since the last lease
+	proven bool       // clean: fresh, or reset since the last lease
+	kept   *simTenant // whose context it carries, in the pool
+	owner  *simClient // that it was entered for last, since it was clean
 
-	cancels int  // in flight
-	tainted bool // a cancel may still arrive: never pooled again
-	rest    []byte
-	toPG    []byte
-	faulty  bool // it was made to fail
-	frozen  bool // it does nothing any more
-	ended   bool // the proxy has seen the end of its stream
-	finish  verdict
-	undying int // steps that it lives on after it was given up
+	cancels  int  // in flight
+	tainted  bool // a cancel may still arrive: never pooled again
+	rest     []byte
+	toPG     []byte
+	faulty   bool // it was made to fail
+	frozen   bool // it does nothing any more
+	ended    bool // the proxy has seen the end of its stream
+	finish   verdict
+	rejected bool // it did not let a context be entered
+	undying  int  // steps that it lives on after it was given up
 }
 
 // step lets one thing happen at the place.
@@ -207,7 +210,7 @@ func (b *place) gone() bool {
 
 // release begins the reset of a backend whose lease is over, once no cancel is in flight.
 func (b *place) release() {
-	b.client = nil
+	b.client, b.kept, b.proven = nil, nil, false
 	if b.tainted {
 		b.discard()
 		return
@@ -233,9 +236,21 @@ func (b *place) clean() {
 	if len(b.pg.in)+len(b.toPG)+len(b.pg.buffer) > 0 && !b.pg.dead {
 		b.w.violated("backend %d is proven clean with bytes on the way", b.number)
 	}
-	b.mode, b.proven, b.rest = modeIdle, true, nil
+	b.mode, b.proven, b.kept, b.owner, b.rest = modeIdle, true, nil, nil, nil
 	b.w.Seen.pooled++
 	b.w.note("backend $a is clean", b.number, 0, 0)
+	b.giveBack()
+}
+
+// park puts a backend back that carries the context of its last client.
+func (b *place) park() {
+	b.checkClean()
+	if b.be.carried == b.client.entry {
+		b.owner, b.kept, b.proven = b.client, b.client.tenant, false
+	} else if b.proven = b.owner == nil; !b.proven { // nothing was sent to it
+		b.kept = b.owner.tenant
+	}
+	b.w.note("backend $a keeps its context", b.number, 0, 0)
 	b.giveBack()
 }
 
@@ -310,4 +325,5 @@ func (b *place) cancelling(n int) {
 	}
 	b.receive(&out)
 	b.client.flow()
+	b.client.yield()
 }

@@ -132,8 +132,10 @@ func (c *simClient) op() []byte {
 		return c.simple(c.padded(c.statement()))
 	case n < 96:
 		return c.simple(" ;")
-	case n < 98:
+	case n < 97:
 		return c.binding()
+	case n < 98:
+		return c.unprepared()
 	}
 	return c.refusedOp()
 }
@@ -162,7 +164,11 @@ func (c *simClient) rebinding(text, value string) []byte {
 		name, c.named = "w", true
 	}
 	var vain []byte
-	switch r.IntN(4) {
+	kind := r.IntN(4)
+	if kind == 0 && name == "" && c.w.terms.Transaction {
+		kind = 1 // there an unnamed statement is gone behind a Parse that could not be read
+	}
+	switch kind {
 	case 0:
 		vain = parse(name, "begin -- "+misspelt)
 	case 1:
@@ -183,6 +189,15 @@ func (c *simClient) rebinding(text, value string) []byte {
 	}
 	c.later = steps[1:]
 	return steps[0]
+}
+
+// unprepared executes the unnamed statement of an earlier batch, or one that is not there any more.
+func (c *simClient) unprepared() []byte {
+	if c.binds { // it may stand for one that binds, and is refused then
+		return c.sync()
+	}
+	c.loose, c.early = true, true
+	return bytes.Join([][]byte{bindTo("", ""), execute("", 0), c.sync()}, nil)
 }
 
 // sync ends the batch.

@@ -41,7 +41,7 @@ func (c *simClient) acting() bool {
 
 // wanted says that the proxy reads from the client.
 func (c *simClient) wanted() bool {
-	return c.welcomed && !c.ended && !c.goodbye && !c.lease.Holding()
+	return c.welcomed && !c.ended && !c.goodbye && !c.asking && (c.place == nil || !c.lease.Holding())
 }
 
 // read lets the proxy read from the client.
@@ -60,6 +60,10 @@ func (c *simClient) read() bool {
 	c.w.note("client $a is read: $n bytes", c.number, 0, n)
 	p := append(bytes.Clone(c.rest), c.wire[:n]...)
 	c.wire = c.wire[n:]
+	if c.place == nil {
+		c.want(p)
+		return true
+	}
 	c.take(p)
 	return true
 }
@@ -116,19 +120,90 @@ func (b *place) receive(out *Out) {
 // granted leases b to the client and enters its context.
 func (c *simClient) granted(b *place) {
 	if c.ended {
-		b.proven = true // it was not used
-		b.giveBack()
+		b.giveBack() // it was not used
 		return
 	}
 	c.w.Seen.leases++
 	c.place, b.client, b.last, b.mode = b, c, c, modeLeased
-	b.finish = stay
-	c.lease = &Lease{}
+	b.finish, b.proven, c.asking = stay, false, false
 	var out Out
-	if err := c.lease.Begin(c.w.terms, c.entry, b.be, &out); err != nil {
+	var err error
+	if c.lease == nil {
+		c.lease = &Lease{}
+		err = c.lease.Begin(c.w.terms, c.entry, b.be, &out)
+	} else {
+		c.w.Seen.turns++
+		err = c.lease.Resume(c.w.terms, b.be, &out)
+	}
+	if err != nil {
 		c.w.violated("client %d: %v", c.number, err)
 	}
 	b.receive(&out)
+	for _, piece := range out.Client {
+		c.receive(piece)
+	}
+	if c.lease.Entered() {
+		if c.lease.began {
+			c.w.Seen.trusted++
+		}
+		c.entered()
+		c.yield()
+	}
+}
+
+// entered lets the client go on, with what it has sent while it waited.
+func (c *simClient) entered() {
+	c.w.note("client $a is welcome on $b", c.number, c.place.number, 0)
+	if !c.welcomed {
+		c.told = c.place.be.Params.Value("application_name")
+	}
+	c.welcomed = true
+	c.stalled = len(c.rest) > 0
+}
+
+// want takes what a client without a backend has sent.
+func (c *simClient) want(p []byte) {
+	c.rest = p
+	want, err := c.lease.Wants(p)
+	switch {
+	case err != nil:
+		c.w.violated("client %d: %v", c.number, err)
+	case c.lease.Leaving():
+		c.goodbye = true
+		c.checkAnswered("has left")
+		c.end("goodbye")
+	case want:
+		c.ask()
+	}
+}
+
+// ask asks for a backend for the client's next transaction.
+func (c *simClient) ask() {
+	c.asking, c.retried = true, false
+	c.w.acquire(c)
+}
+
+// yield gives the backend up behind a transaction.
+func (c *simClient) yield() {
+	if c.ended || c.place == nil || c.place.cancels > 0 || !c.lease.Detachable() {
+		if c.place != nil && c.lease.Pinned() != PinNone {
+			c.w.Seen.pins++
+		}
+		return
+	}
+	b := c.place
+	c.w.note("client $a yields backend $b", c.number, b.number, 0)
+	reusable := c.lease.Detach()
+	c.place = nil
+	if reusable && !b.tainted && !b.ended {
+		b.park()
+	} else {
+		b.release()
+	}
+	c.stalled = false
+	if len(c.rest) > 0 {
+		c.ask()
+	}
 }
 
 // lost is told that a granted backend went away before it could be used.
@@ -142,6 +217,7 @@ func (c *simClient) lost() {
 func (c *simClient) fromServer(p []byte) int {
 	b := c.place
 	var out Out
+	before := c.lease.Entered()
 	n, err := c.lease.FromServer(p, &out)
 	for _, piece := range out.Client {
 		c.receive(piece)
@@ -151,11 +227,11 @@ func (c *simClient) fromServer(p []byte) int {
 		c.serverFault(err)
 		return n
 	}
-	if !c.welcomed && c.lease.Entered() {
-		c.welcomed = true
-		c.w.note("client $a is welcome", c.number, 0, 0)
+	if !before && c.lease.Entered() {
+		c.entered()
 	}
 	c.decide()
+	c.yield()
 	return n
 }
 
@@ -167,7 +243,7 @@ func (c *simClient) serverFault(err error) {
 		c.end("adrift")
 		return
 	}
-	if !errors.As(err, &enter) || !b.faulty {
+	if !errors.As(err, &enter) || !b.faulty && !b.rejected {
 		c.w.violated("client %d on backend %d: %v", c.number, b.number, err)
 	}
 	if enter.Fatal && c.replace() {
@@ -187,12 +263,15 @@ func (c *simClient) adrift(err error) bool {
 
 // replace asks for another backend in place of one that failed before any byte of the client reached it.
 func (c *simClient) replace() bool {
-	if c.welcomed || c.retried {
+	if c.lease.Entered() || c.retried {
 		return false
 	}
 	c.retried = true
 	b := c.place
-	c.place, c.lease = nil, nil
+	c.place, c.asking = nil, true
+	if c.lease.Abandon(); !c.welcomed {
+		c.lease = nil
+	}
 	b.discard()
 	c.w.acquire(c)
 	return true
@@ -243,6 +322,9 @@ func (c *simClient) cancel() {
 	if c.place == nil || !c.lease.Cancellable() {
 		return
 	}
+	if c.lease.Early() {
+		return // it is put off
+	}
 	c.w.note("client $a asks for a cancel", c.number, 0, 0)
 	c.w.Seen.cancels++
 	c.place.cancelling(1)
@@ -280,8 +362,13 @@ func (c *simClient) end(why string) {
 // overdue ends what has taken too long when nothing happens any more, if it is right that it does.
 func (c *simClient) overdue() bool {
 	switch {
-	case c.place == nil:
+	case c.asking, !c.welcomed && c.place == nil:
 		return false
+	case c.place == nil:
+		c.checkAnswered("waits")
+		c.w.violated("client %d is stuck without a backend", c.number)
+	case c.place.frozen && !c.lease.Entered():
+		c.end("too slow")
 	case c.place.frozen && c.goodbye, c.place.frozen && !c.welcomed:
 		c.end("too slow")
 	case c.place.frozen:

@@ -187,6 +187,10 @@ func (p *postgres) await(id int, text string, q *portal, copying bool) {
 // finish ends a statement that needs nothing more.
 func (p *postgres) finish(text string, q *portal) {
 	if isEnter(text) {
+		if p.host.rejects() {
+			p.fail("42501", true)
+			return
+		}
 		p.enter(text)
 		p.complete(text, "SELECT 1", q)
 		return

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -14,7 +15,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("seed", 0, "run the model with this seed only; 0: with as many as there is time for")
-	modelSteps = flag.Int("model.steps", 400_000, "steps after which a run of the model must have ended")
+	modelSteps = flag.Int("model.steps", 1_500_000, "steps after which a run of the model must have ended")
 	modelTrace = flag.Int("model.trace", 40, "how many steps to show of a run of the model that failed")
 	modelTime  = flag.Duration("model.time", 0, "how long to run the model; 0: 10s, 20s with the race detector")
 )
@@ -38,9 +39,13 @@ func identities(t testing.TB, names ...string) (ids []auth.Identity) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	for _, name := range names {
+	for i, name := range names {
+		sub := "user of " + name
+		if slices.Contains(names[:i], name) {
+			sub = fmt.Sprintf("user %d of %s", i, name)
+		}
 		token, err := auth.Mint(key, map[string]any{
-			"tenant_id": name, "sub": "user of " + name, "role": "admin", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
+			"tenant_id": name, "sub": sub, "role": "admin", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -58,8 +63,8 @@ func identities(t testing.TB, names ...string) (ids []auth.Identity) {
 func newWorld(seed uint64, ids []auth.Identity) *world {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := &world{
-		rand: r, now: time.Unix(1_000_000, 0), spec: modelSpec, owners: make([]*simClient, 1), fates: map[[2]int]fate{},
-		guarded: r.IntN(4) > 0, chunk: []int{0, 0, 1, 7, 100}[r.IntN(5)], faults: r.IntN(2) == 0, toCome: 20 + r.IntN(60), depth: 20,
+		rand: r, now: time.Unix(1_000_000, 0), spec: modelSpec, owners: make([]*simClient, 1), fates: map[[2]int]fate{}, runs: map[int]int{},
+		guarded: r.IntN(4) > 0, chunk: []int{0, 0, 1, 7, 100}[r.IntN(5)], faults: r.IntN(2) == 0, toCome: 20 + r.IntN(60), depth: 20, crowd: []int{3, 24, 24}[r.IntN(3)],
 	}
 	if w.chunk == 0 && r.IntN(3) == 0 {
 		w.depth = 2000
@@ -69,7 +74,7 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 	}
 	w.cfg.Min = r.IntN(w.cfg.Size + 1)
 	w.pool = NewPool(w.cfg)
-	w.terms = &Terms{StatementBuffer: 200 + r.IntN(300), Refusal: func(_ *Entry, d Denial) []byte {
+	w.terms = &Terms{Transaction: r.IntN(2) == 0, StatementBuffer: 200 + r.IntN(300), Refusal: func(_ *Entry, d Denial) []byte {
 		if d.Fastpath {
 			return wire.AppendError(nil, "ERROR", "0A000", "refused", "")
 		}
@@ -79,11 +84,15 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 		w.terms.Guard = NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()})
 	}
 	for _, id := range ids[:1+r.IntN(len(ids))] {
-		most := 0
-		if r.IntN(4) == 0 {
-			most = 1 + r.IntN(w.cfg.Size)
+		i := slices.IndexFunc(w.tenants, func(t *simTenant) bool { return t.name == id.Tenant() })
+		if i < 0 {
+			i = len(w.tenants)
+			w.tenants = append(w.tenants, &simTenant{name: id.Tenant()})
+			if r.IntN(4) == 0 {
+				w.tenants[i].most = 1 + r.IntN(w.cfg.Size)
+			}
 		}
-		w.tenants = append(w.tenants, &simTenant{name: id.Tenant(), id: id, most: most})
+		w.tenants[i].ids = append(w.tenants[i].ids, id)
 	}
 	return w
 }
@@ -107,7 +116,7 @@ func play(t *testing.T, seed uint64, ids []auth.Identity, steps int) (seen tally
 }
 
 func TestModel(t *testing.T) {
-	ids := identities(t, "a", "b", "c", "d", "e")
+	ids := identities(t, "a", "b", "a", "c", "d", "b", "e")
 	if *modelSeed != 0 {
 		if _, _, err := play(t, *modelSeed, ids, *modelSteps); err != nil {
 			t.Fatal(err)
@@ -153,4 +162,7 @@ func (s *tally) add(o tally) {
 	s.cancels += o.cancels
 	s.hits += o.hits
 	s.adrift += o.adrift
+	s.turns += o.turns
+	s.trusted += o.trusted
+	s.pins += o.pins
 }

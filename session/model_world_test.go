@@ -22,6 +22,7 @@ type world struct {
 	spec    *ContextSpec
 	terms   *Terms
 	guarded bool
+	crowd   int  // clients at a time
 	depth   int  // of the deepest pipelines
 	chunk   int  // most bytes that are delivered at once; 0: any number
 	faults  bool // backends die, lie still and go
@@ -36,6 +37,7 @@ type world struct {
 	number  int
 	owners  []*simClient // of statements, by id
 	fates   map[[2]int]fate
+	runs    map[int]int // how often statements have waited, on whatever backend
 
 	trace [4096]event // the last steps
 	steps int
@@ -50,7 +52,7 @@ type flight struct {
 
 // tally counts what a run has seen, so that a run that sees nothing is not taken for a good one.
 type tally struct {
-	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift int
+	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift, turns, trusted, pins int
 }
 
 // event is one step, for the trace: $a, $b and $n stand in what for the numbers.
@@ -136,7 +138,7 @@ func (w *world) size(n int) int {
 
 // step lets one thing happen. It returns false when nothing can.
 func (w *world) step() bool {
-	if w.toCome > 0 && len(w.clients) < 24 && w.rand.IntN(8) == 0 {
+	if w.toCome > 0 && len(w.clients) < w.crowd && w.rand.IntN(8) == 0 {
 		w.connect()
 		return true
 	}
@@ -202,7 +204,8 @@ func (w *world) openStep() bool {
 	w.number++
 	b := &place{w: w, number: w.number, slot: slot, proven: true}
 	b.pg = newPostgres(b, 1+w.rand.IntN(8192))
-	b.be = &Backend{PID: uint32(w.number), Created: w.now}
+	b.pg.runs = w.runs
+	b.be = &Backend{PID: uint32(w.number), Params: newParameters(map[string]string{"application_name": ""}), Created: w.now}
 	slot.Handle = b
 	w.places = append(w.places, b)
 	w.note("backend $a is open", b.number, 0, 0)
@@ -212,11 +215,17 @@ func (w *world) openStep() bool {
 
 // do carries out what the pool says.
 func (w *world) do(actions []Action) {
-	for _, a := range actions {
+	for i, a := range actions {
 		switch a.Kind {
 		case Grant:
 			c, b := a.Waiter.Handle.(*simClient), a.Server.Handle.(*place)
-			w.granting(c, b)
+			later := 0 // grants to the same tenant that are to be looked at yet
+			for _, other := range actions[i+1:] {
+				if other.Kind == Grant && other.Waiter.Handle.(*simClient).tenant == c.tenant {
+					later++
+				}
+			}
+			w.granting(c, b, later)
 			w.posts = append(w.posts, func() {
 				if b.mode != modeIdle {
 					w.posts = append(w.posts, c.lost)
@@ -226,6 +235,16 @@ func (w *world) do(actions []Action) {
 			})
 		case Open:
 			w.opening = append(w.opening, a.Server)
+		case Clean:
+			b := a.Server.Handle.(*place)
+			if b.mode != modeIdle || b.kept == nil {
+				w.violated("backend %d is to be reset and need not be", b.number)
+			}
+			w.posts = append(w.posts, func() {
+				if b.mode == modeIdle {
+					b.release()
+				}
+			})
 		case Close:
 			b := a.Server.Handle.(*place)
 			w.posts = append(w.posts, func() { b.discard() })
@@ -245,26 +264,31 @@ func (w *world) do(actions []Action) {
 }
 
 // granting checks that a grant is fair and safe.
-func (w *world) granting(c *simClient, b *place) {
+func (w *world) granting(c *simClient, b *place, later int) {
 	w.note("client $a is granted backend $b", c.number, b.number, 0)
 	t := c.tenant
 	if len(t.waiting) == 0 || t.waiting[0] != c {
 		w.violated("client %d is served before another one of its tenant", c.number)
 	}
 	t.waiting = t.waiting[1:]
-	n := w.held(t)
+	n := w.held(t) - later
 	if t.most > 0 && n > t.most {
 		w.violated("tenant %s has %d backends", t.name, n)
 	}
 	for _, other := range w.tenants {
-		if has := w.held(other); other != t && len(other.waiting) > 0 && (other.most == 0 || has < other.most) && has < n-1 {
+		if has := w.held(other); b.kept == nil && other != t && len(other.waiting) > 0 && (other.most == 0 || has < other.most) && has < n-1 {
 			w.violated("tenant %s is given its backend %d while %s waits, which has %d", t.name, n, other.name, has)
 		}
 	}
-	if !b.proven || b.mode != modeIdle || b.cancels > 0 {
+	if !b.proven && (b.kept != t || !b.alike(c)) || b.mode != modeIdle || b.cancels > 0 {
 		w.violated("backend %d is granted and was not proven clean", b.number)
 	}
-	b.proven = false
+	if pg := b.pg; b.kept != nil {
+		if _, unnamed := pg.statements[""]; !pg.dead && (len(pg.statements) > 1 || len(pg.statements) == 1 && !unnamed || len(pg.portals) > 0) {
+			w.violated("backend %d is granted with statements or portals that another session left", b.number)
+		}
+		return
+	}
 	if pg := b.pg; !pg.dead && (len(pg.settings.now.session) > 0 || len(pg.statements) > 0 || len(pg.portals) > 0) {
 		w.violated("backend %d is granted with what another session left: %v", b.number, pg.settings.now.session)
 	}
@@ -284,7 +308,10 @@ func (w *world) held(t *simTenant) (n int) {
 func (w *world) acquire(c *simClient) {
 	c.waiter.Handle, c.waiter.Most = c, c.tenant.most
 	c.tenant.waiting = append(c.tenant.waiting, c)
-	w.do(w.pool.Acquire(w.now, c.tenant.id, &c.waiter))
+	if w.terms.Transaction {
+		c.waiter.Entry = c.entry
+	}
+	w.do(w.pool.Acquire(w.now, c.id, &c.waiter))
 }
 
 // forget takes c out of the queue that the model keeps to check the pool's.
@@ -300,14 +327,18 @@ func (w *world) connect() {
 	w.toCome--
 	w.number++
 	c := &simClient{w: w, number: w.number, tenant: w.tenants[w.rand.IntN(len(w.tenants))], ops: 1 + w.rand.IntN(12)}
+	c.id = c.tenant.ids[w.rand.IntN(len(c.tenant.ids))]
 	var params []wire.Param
 	c.ref = newPostgres(&reference{c: c}, 1<<30)
 	c.ref.logging = true
 	if w.rand.IntN(2) == 0 {
 		params = []wire.Param{{Name: "application_name", Value: fmt.Sprintf("client%d", c.number)}}
+		if w.terms.Transaction {
+			params[0].Value = fmt.Sprintf("program%d", w.rand.IntN(2))
+		}
 		c.ref.settings.defaults["application_name"] = params[0].Value
 	}
-	c.entry, _ = w.spec.NewEntry(0, c.tenant.id, params)
+	c.entry, _ = w.spec.NewEntry(uint64(c.number), c.id, params)
 	for i, name := range c.entry.names {
 		c.ref.settings.defaults[name] = c.entry.values[i]
 	}
@@ -344,7 +375,7 @@ func (w *world) settle() bool {
 			return true
 		}
 	}
-	if w.toCome > 0 && len(w.clients) < 24 {
+	if w.toCome > 0 && len(w.clients) < w.crowd {
 		w.connect()
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/tenantgate/tenantgate/wire"
@@ -63,12 +64,30 @@ func (p Parameters) Value(name string) string {
 	return value
 }
 
+// none says that there are none.
+func (p Parameters) none() bool { return p == Parameters{} }
+
+// each calls f with every setting and its value.
+func (p Parameters) each(f func(name, value string)) {
+	for all := p.Messages(); len(all) > 0; {
+		end := messageEnd(all)
+		name, value, _ := strings.Cut(all[wire.HeaderSize:end-1], "\x00")
+		f(name, value)
+		all = all[end:]
+	}
+}
+
+// messageEnd is where the first message ends.
+func messageEnd(all string) int {
+	return 1 + int(binary.BigEndian.Uint32([]byte(all[1:wire.HeaderSize])))
+}
+
 // find returns where the message of a setting stands, or would stand, and the
 // value in it.
 func (p Parameters) find(name string) (start, end int, value string) {
 	for all := p.messages; end < len(all); {
 		start = end
-		end += 1 + int(binary.BigEndian.Uint32([]byte(all[start+1:start+wire.HeaderSize])))
+		end += messageEnd(all[start:])
 		text := all[start+wire.HeaderSize : end-1] // the name, a NUL and the value
 		if len(text) > len(name) && text[:len(name)] == name && text[len(name)] == 0 {
 			return start, end, text[len(name)+1:]

@@ -23,10 +23,12 @@ type PoolConfig struct {
 // out. It is not safe for concurrent use.
 type Pool struct {
 	cfg    PoolConfig
-	idle   []*Server // proven clean, the longest idle first
+	idle   []*Server // the longest idle first; clean, or carrying a context that waits for its own
 	total  int       // servers in any state
 	logins int       // of them being opened
 	ending int       // of them given up and not closed yet
+	resets int       // of them being reset because of a Clean
+	misses uint32    // of the last grants, one bit each: it needed a server that was reset
 
 	queues  map[string]*queue // by tenant, only those with waiters
 	turns   []*queue          // the tenants in the order of their turns, see line.go
@@ -45,6 +47,7 @@ type Server struct {
 	State     ServerState
 	Handle    any // the caller's own, never looked at
 	tenant    string
+	cleaning  bool      // a Clean was asked for
 	begun     time.Time // when it was to be opened
 	idleSince time.Time
 }
@@ -55,7 +58,7 @@ type ServerState uint8
 // The states of a server.
 const (
 	ServerLogin   ServerState = iota // being opened
-	ServerIdle                       // proven clean, in the pool
+	ServerIdle                       // in the pool: proven clean, or carrying a context
 	ServerActive                     // leased to a client
 	ServerTested                     // its reset is being proven
 	ServerClosing                    // given up, the connection is not closed yet
@@ -71,6 +74,9 @@ func (s ServerState) String() string {
 type Waiter struct {
 	Handle any // the caller's own, never looked at
 	Most   int // it is given none while its tenant has so many; 0: no bound. Not to be changed while it waits
+	// Entry is what the backend will be entered with where it may carry that
+	// already; nil: only a clean one will do.
+	Entry  *Entry
 	tenant string
 	since  time.Time
 	queue  *queue // nil unless it waits
@@ -84,6 +90,7 @@ const (
 	Grant ActionKind = iota // lease Server to Waiter
 	Open                    // dial a backend into Server, then call Opened or OpenFailed
 	Close                   // close the idle Server, then call Closed
+	Clean                   // reset the idle Server, then call Release
 	Fail                    // tell Waiter why it gets none
 )
 
@@ -134,6 +141,9 @@ func (p *Pool) Acquire(now time.Time, id auth.Identity, w *Waiter) []Action {
 	if p.retired {
 		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonRetired}}
 	}
+	if w.Entry != nil && w.Entry.Tenant() != id.Tenant() {
+		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonNoIdentity}}
+	}
 	w.tenant, w.since = id.Tenant(), now
 	q := p.queues[w.tenant]
 	if q == nil {
@@ -169,7 +179,7 @@ func (p *Pool) Opened(now time.Time, s *Server, b *Backend) []Action {
 	return p.admit(now, s)
 }
 
-// admit takes a clean server into the pool, or closes one that is not wanted.
+// admit takes a server into the pool, or closes one that is not wanted.
 func (p *Pool) admit(now time.Time, s *Server) []Action {
 	s.idleSince = now
 	if reason, over := p.overdue(now, s); over {
@@ -211,9 +221,11 @@ func (p *Pool) Testing(s *Server) {
 	s.State = ServerTested
 }
 
-// Release takes a server back whose reset is proven.
+// Release takes a server back whose reset is proven, or whose lease has left it
+// reusable, or that was not used.
 func (p *Pool) Release(now time.Time, s *Server) []Action {
 	p.unlease(s)
+	p.cleaned(s)
 	return p.admit(now, s)
 }
 
@@ -222,7 +234,16 @@ func (p *Pool) Release(now time.Time, s *Server) []Action {
 func (p *Pool) Discarding(s *Server) {
 	p.unlease(s)
 	p.unpark(s)
+	p.cleaned(s)
 	p.close(s)
+}
+
+// cleaned ends a Clean.
+func (p *Pool) cleaned(s *Server) {
+	if s.cleaning {
+		s.cleaning = false
+		p.resets--
+	}
 }
 
 // Closed frees the place of a server whose connection is closed.
@@ -288,41 +309,17 @@ func (p *Pool) Total() int { return p.total }
 // serve hands out what there is: idle servers to waiters in turn, and new
 // servers are opened for the waiters that remain.
 func (p *Pool) serve(now time.Time, actions []Action) []Action {
-	for len(p.idle) > 0 {
-		q, i := p.nextTurn()
-		if q == nil {
-			break
-		}
-		w := p.take(q, i)
-		s := p.pick(w.tenant)
-		p.unpark(s)
-		s.State, s.tenant = ServerActive, w.tenant
-		p.holds(w.tenant, 1)
-		was := s.Backend.Tenant
-		s.Backend.Tenant = w.tenant
-		actions = append(actions, Action{Kind: Grant, Waiter: w, Server: s, Switch: was != "" && was != w.tenant})
-	}
+	actions = p.stock(p.handOut(actions))
 	if now.Before(p.retryAt) {
 		return actions
 	}
 	p.retryAt = time.Time{}
-	for p.total < p.cfg.Size && (p.logins < p.eligible() || p.kept() < p.cfg.Min) {
+	for p.total < p.cfg.Size && (p.logins < p.eligible()-p.resets || p.kept() < p.cfg.Min) {
 		p.total++
 		p.logins++
 		actions = append(actions, Action{Kind: Open, Server: &Server{State: ServerLogin, begun: now}})
 	}
 	return actions
-}
-
-// pick chooses an idle server: the one that was most recently this tenant's,
-// whose caches are warm for it, or else the most recently used.
-func (p *Pool) pick(tenant string) *Server {
-	for i := len(p.idle) - 1; i >= 0; i-- {
-		if p.idle[i].Backend.Tenant == tenant {
-			return p.idle[i]
-		}
-	}
-	return p.idle[len(p.idle)-1]
 }
 
 func (p *Pool) park(now time.Time, s *Server) {

@@ -10,17 +10,6 @@ type queue struct {
 	mixed   bool // not all of the waiters have the same bound
 }
 
-// nextTurn returns the queue that is served next, and which of its waiters; nil
-// when no tenant may have another server.
-func (p *Pool) nextTurn() (q *queue, waiter int) {
-	for _, q := range p.turns {
-		if i := q.next(); i >= 0 {
-			return q, i
-		}
-	}
-	return nil, 0
-}
-
 // eligible is how many waiters a further server could serve.
 func (p *Pool) eligible() int {
 	if p.bounded == 0 {

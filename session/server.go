@@ -108,15 +108,19 @@ func (l *Lease) gathers(m wire.Frame) bool {
 	case 'E':
 		return m.Size() <= gatherLimit
 	}
-	return l.owed.front().is(injected) && m.Size() <= gatherLimit
+	return l.owed.front()&injected != 0 && m.Size() <= gatherLimit
 }
 
 // answer takes one message of the backend and says whether it passes to the
 // client as it is, or what is sent in its place.
 func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	var failure backendError
+	known := false
 	if m.Type == 'E' {
 		failure = readError(m.Body)
+	}
+	if m.Type == 'E' && l.terms.Transaction && !failure.fatal {
+		l.mishaps(failure.code)
 	}
 	owner, err := l.owed.received(m.Type, failure.fatal)
 	if err != nil {
@@ -125,12 +129,19 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	if owner.is(injected) {
 		return false, nil, l.entering(m, failure)
 	}
+	if owner.is(ahead) {
+		return false, nil, l.enteredAhead(m, failure)
+	}
+	if m.Type == '1' && owner == supplied || m.Type == '3' && owner == cleared {
+		return false, nil, nil
+	}
 	if owner.is(refused) && m.Type == 'E' && !failure.fatal {
 		instead = l.terms.Refusal(l.entry, l.denials[0])
 	}
 	l.settle()
 	switch m.Type {
 	case 'E':
+		l.turn.erred = true
 		l.failed()
 	case 'C':
 		l.Stats.Statements++
@@ -143,16 +154,19 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 		l.bindings.answered(m.Type, l.owed.taken)
 		l.statements.answered(m.Type, l.owed.taken)
 	case 'S':
+		known = l.turn.expects && l.expected(m.Body)
 		err = l.backend.Report(m.Body)
 	case 'Z':
 		err = l.owed.ready(m.Body[0])
+		l.turn.expects = false
 		l.probe.discarded = nil
+		l.turn.done = true
 		l.Stats.Queries++
 		if l.owed.status == 'I' {
 			l.Stats.Transactions++
 		}
 	}
-	passes = l.began && instead == nil && !(m.Type == 'N' && l.owed.front().is(injected)) // what entering gives rise to is not the client's to read
+	passes = l.began && instead == nil && !known && !(m.Type == 'N' && l.owed.front().is(injected)) // what entering gives rise to is not the client's to read
 	l.farewell = l.farewell || passes && failure.fatal
 	return passes, instead, err
 }
@@ -161,18 +175,9 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 func (l *Lease) entering(m wire.Frame, failure backendError) error {
 	switch m.Type {
 	case 'E':
-		if l.backend.seal != nil && sealLost[failure.code] {
-			return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrUnsealed, failure.message, failure.code)
-		}
-		return &EnterError{Code: failure.code, Message: failure.message, Fatal: failure.fatal}
+		return l.enterError(failure)
 	case 'D':
-		if !m.Whole() {
-			return errOversized
-		}
-		if err := l.entry.confirm(m.Body); err != nil {
-			return err
-		}
-		l.confirmed = true
+		return l.confirmRow(m)
 	case 'Z':
 		if err := l.owed.ready(m.Body[0]); err != nil {
 			return err
@@ -184,7 +189,33 @@ func (l *Lease) entering(m wire.Frame, failure backendError) error {
 	if !l.confirmed {
 		return errUnconfirmed
 	}
+	if !l.began {
+		clear(l.backend.moved) // by entering
+	}
 	l.began = true
+	if l.terms.Transaction && l.turn.welcome.none() {
+		l.turn.welcome = l.backend.Params
+	}
+	return nil
+}
+
+// enterError is the one for an ErrorResponse to the proxy's own messages.
+func (l *Lease) enterError(failure backendError) error {
+	if l.backend.seal != nil && sealLost[failure.code] {
+		return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrUnsealed, failure.message, failure.code)
+	}
+	return &EnterError{Code: failure.code, Message: failure.message, Fatal: failure.fatal}
+}
+
+// confirmRow takes the row that entering answers with.
+func (l *Lease) confirmRow(m wire.Frame) error {
+	if !m.Whole() {
+		return errOversized
+	}
+	if err := l.entry.confirm(m.Body); err != nil {
+		return err
+	}
+	l.confirmed = true
 	return nil
 }
 

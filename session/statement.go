@@ -30,8 +30,11 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 		return refuse, Effects{}
 	}
 	l.note(v)
+	l.pinned(v.Effects.Pin)
+	l.stirs(m.Type, name, v.Effects.Stirs)
 	if m.Type == 'P' {
-		l.parsed(name, v.Effects, runsPrepared(sql), l.owed.number(1))
+		l.prepares(m, name)
+		l.parsed(name, v.Effects, runsPrepared(sql), l.next(m))
 		return forward, Effects{}
 	}
 	if !l.statements.none() && !v.Effects.Any() && runsPrepared(sql) {
@@ -149,7 +152,13 @@ func (l *Lease) judged(s *longStatement) error {
 		return &LongStatementError{Rule: RuleContextCall}
 	}
 	l.note(v)
+	l.pinned(v.Effects.Pin)
+	l.stirs(s.typ, s.name, v.Effects.Stirs)
 	if s.typ == 'P' {
+		if len(s.name) > 0 {
+			l.pinned(PinNamed)
+		}
+		l.turn.unnamed, l.turn.lost = nil, true
 		l.parsed(s.name, v.Effects, true, l.owed.number(0))
 		return nil
 	}

@@ -176,7 +176,7 @@ func (d *databaseConfig) server(connectTimeout time.Duration, seal session.SealK
 			DSN: string(d.DSN), Password: d.password,
 			ConnectTimeout: connectTimeout, AllowUnsafeRole: d.AllowUnsafeRole, Seal: seal,
 		},
-		Require:  d.Require,
-		PoolSize: d.PoolSize, MinPoolSize: d.MinPoolSize,
+		Require:     d.Require,
+		Transaction: d.PoolMode == "transaction", PoolSize: d.PoolSize, MinPoolSize: d.MinPoolSize,
 	}
 }

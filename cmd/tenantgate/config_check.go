@@ -220,13 +220,7 @@ func checkSettingName(p *problems, path, name string) {
 // check looks at one entry of databases.
 func (d *databaseConfig) check(p *problems, at string) {
 	d.checkDSN(p, at)
-	switch d.PoolMode {
-	case "session":
-	case "transaction":
-		p.addf(at+".pool_mode", "transaction is not part of this version; use session")
-	default:
-		p.oneOf(at+".pool_mode", d.PoolMode, "session")
-	}
+	p.oneOf(at+".pool_mode", d.PoolMode, "session", "transaction")
 	if d.PoolSize < 1 {
 		p.addf(at+".pool_size", "%d is below 1; a pool needs a backend", d.PoolSize)
 	} else if d.MinPoolSize > d.PoolSize {

@@ -1,0 +1,123 @@
+package session
+
+import "math/bits"
+
+// handOut grants idle servers to waiters in turn. For a tenant's waiters for whom
+// there are only servers with the context of others, such servers are reset; it
+// keeps its turn until then.
+func (p *Pool) handOut(actions []Action) []Action {
+	coming := p.resets + p.logins // servers that will be clean, for those whose turn comes first
+	for i := 0; i < len(p.turns) && len(p.idle) > 0; {
+		q := p.turns[i]
+		next := q.next()
+		if next < 0 {
+			i++
+			continue
+		}
+		if s := p.pick(q.waiters[next]); s != nil {
+			actions = append(actions, p.grant(q, next, s))
+			continue
+		}
+		for range q.room() {
+			if coming > 0 {
+				coming--
+			} else if s := p.dirty(); s != nil {
+				actions = append(actions, p.clean(s))
+			}
+		}
+		i++
+	}
+	return actions
+}
+
+// grant gives s to waiter i of q.
+func (p *Pool) grant(q *queue, i int, s *Server) Action {
+	w := p.take(q, i)
+	p.unpark(s)
+	s.State, s.tenant = ServerActive, w.tenant
+	p.holds(w.tenant, 1)
+	was := s.Backend.Tenant
+	s.Backend.Tenant = w.tenant
+	p.misses <<= 1
+	if was != "" && s.Backend.carried == nil {
+		p.misses |= 1
+	}
+	return Action{Kind: Grant, Waiter: w, Server: s, Switch: was != "" && was != w.tenant}
+}
+
+// pick chooses an idle server for w, the most recently used of the best ones: one
+// that has served its session last, then one with the same context, then a clean
+// one; nil when there is none of these. Among clean ones those that were this
+// tenant's come first, whose caches are warm for it.
+func (p *Pool) pick(w *Waiter) (best *Server) {
+	rank := 0
+	for i := len(p.idle) - 1; i >= 0 && rank < ownServer; i-- {
+		if r := w.suits(p.idle[i].Backend); r > rank {
+			rank, best = r, p.idle[i]
+		}
+	}
+	return best
+}
+
+// ownServer is the rank of a server that has served the waiter's session last.
+const ownServer = 4
+
+// suits ranks b for w; 0: it must be reset first.
+func (w *Waiter) suits(b *Backend) int {
+	switch c := b.carried; {
+	case c == nil && b.Tenant == w.tenant:
+		return ownServer - 2
+	case c == nil:
+		return ownServer - 3
+	case w.Entry == nil || !b.serves(w.Entry):
+		return 0
+	case c != w.Entry:
+		return ownServer - 1
+	}
+	return ownServer
+}
+
+// dirty returns the server that has carried a context unused for the longest time.
+func (p *Pool) dirty() *Server {
+	for _, s := range p.idle {
+		if s.Backend.carried != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// clean takes s out of the pool to be reset.
+func (p *Pool) clean(s *Server) Action {
+	p.unpark(s)
+	s.State, s.cleaning = ServerTested, true
+	p.resets++
+	return Action{Kind: Clean, Server: s}
+}
+
+// manyMisses is how many of the last 32 grants needed a clean server when a stock of
+// such is worth its resets.
+const manyMisses = 8
+
+// stock sees to it that some servers are clean before somebody waits for them, the
+// more of them the more often somebody did: half of all when everybody does.
+func (p *Pool) stock(actions []Action) []Action {
+	misses := bits.OnesCount32(p.misses)
+	if misses < manyMisses {
+		return actions
+	}
+	want := 1 + p.cfg.Size*misses/64 - p.resets
+	for _, s := range p.idle {
+		if s.Backend.carried == nil {
+			want--
+		}
+	}
+	for ; want > 0; want-- {
+		s := p.dirty()
+		if s == nil {
+			break
+		}
+		actions = append(actions, p.clean(s))
+	}
+	return actions
+}

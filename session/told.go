@@ -1,0 +1,73 @@
+package session
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// chooses says that the startup packet sets the parameter.
+func (e *Entry) chooses(name string) bool {
+	return slices.ContainsFunc(e.settings, func(p wire.Param) bool { return strings.EqualFold(p.Name, name) })
+}
+
+// readsAlike says that PostgreSQL reads a statement on b, as it is, in the way in
+// which it will when the context was entered: the guard must know that beforehand.
+func (l *Lease) readsAlike(b *Backend) bool {
+	for _, name := range [...]string{"client_encoding", "standard_conforming_strings"} {
+		if b.Params.Value(name) != l.turn.welcome.Value(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// tell brings what the client knows of the parameters in line with what will be in
+// force on its backend once the context is entered. What entering changes the backend
+// will report, and the client knows: that is noted, see expected.
+func (l *Lease) tell(b *Backend, out *Out) {
+	clear(b.moved)
+	if b.Params == l.turn.welcome && l.turn.told.none() {
+		return
+	}
+	changed := false
+	l.turn.welcome.each(func(name, value string) {
+		now, told := b.Params.Value(name), value
+		if !l.turn.told.none() {
+			told = l.turn.told.Value(name)
+		}
+		switch {
+		case !l.entry.chooses(name):
+			changed = changed || now != value
+			value = now
+		case now != value:
+			if b.moved == nil {
+				b.moved = map[string]string{}
+			}
+			b.moved[name] = value
+			l.turn.expects = true
+		}
+		if told != value {
+			out.toClient(wire.AppendParameterStatus(nil, name, value))
+		}
+	})
+	l.turn.told = Parameters{}
+	if changed {
+		known := b.Params
+		l.turn.welcome.each(func(name, value string) {
+			if l.entry.chooses(name) {
+				known.set(name, value)
+			}
+		})
+		l.turn.welcome = known
+	}
+}
+
+// expected says that a ParameterStatus is of what entering has changed to the value
+// that the client knows.
+func (l *Lease) expected(body []byte) bool {
+	name, value, ok := wire.ParameterStatus(body)
+	first, is := l.backend.moved[name]
+	return ok && is && first == value
+}
