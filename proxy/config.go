@@ -79,6 +79,7 @@ type Limits struct {
 	Tenant             Bounds         // of every tenant that has none of its own
 	Tenants            []TenantLimits // of those that have; the first that fits counts
 	StatementBuffer    int            // bytes
+	MaxPrepared        int            // named statements that a backend keeps in transaction mode; 0: they pin
 }
 
 // Timeouts are the durations of `timeouts`, but for those that a tenant can have

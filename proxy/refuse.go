@@ -137,7 +137,10 @@ func (r *refusal) level() slog.Level {
 
 // refuseStatement is the ERROR that a refused statement is answered with.
 func refuseStatement(d session.Denial) []byte {
-	if d.Fastpath {
+	switch {
+	case d.Changed: // PostgreSQL's own words
+		return wire.AppendError(nil, "ERROR", "0A000", "cached plan must not change result type", "")
+	case d.Fastpath:
 		return wire.AppendError(nil, "ERROR", "0A000", "function calls by the fastpath protocol are not supported through tenantgate",
 			"Call the function in a SELECT.")
 	}

@@ -117,7 +117,7 @@ func (s *Server) build(d *database) *database {
 	d.terms.Store(&session.Terms{
 		Transaction: cfg.Databases[d.name].Transaction,
 		Guard:       session.NewGuard(cfg.Guard), SealedGuard: session.NewGuard(cfg.Guard.Sealed()),
-		StatementBuffer: cfg.Limits.StatementBuffer, Refusal: s.refused, Noted: s.noted,
+		StatementBuffer: cfg.Limits.StatementBuffer, MaxPrepared: cfg.Limits.MaxPrepared, Refusal: s.refused, Noted: s.noted,
 	})
 	return d
 }
@@ -125,7 +125,7 @@ func (s *Server) build(d *database) *database {
 // refused counts and logs a statement that the guard refused, and words the
 // answer. Nothing of the statement itself is logged.
 func (s *Server) refused(e *session.Entry, d session.Denial) []byte {
-	if !d.Fastpath {
+	if d.Rule != "" {
 		s.metrics.guarded(string(d.Rule))
 		s.log().Warn("statement refused", "session", e.Session, "tenant", e.Tenant(), "rule", string(d.Rule))
 	}

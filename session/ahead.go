@@ -65,6 +65,7 @@ func (l *Lease) enterAhead(out *Out) error {
 	}
 	out.room = append(msg, aheadCommit...)
 	b.carried, b.stirred = l.entry, false
+	b.shelf.drop(&b.shelf.unnamed)
 	for i := range len(aheadAnswers) {
 		l.owed.push(entry(aheadAnswers[i]) | ahead)
 	}

@@ -17,6 +17,7 @@ type answers struct {
 
 	pushed uint64 // entries ever; the number of an entry is what it was when that one was
 	taken  uint64 // number of the entry that a ParseComplete or CloseComplete answered last
+	erred  uint64 // number of the entry that an ErrorResponse answered last
 
 	status   byte // of the last ReadyForQuery: 'I', 'T' or 'E'
 	ours     int  // entries among them that the proxy sent, but for those ahead
@@ -50,13 +51,22 @@ const (
 	// and cleared a Close: only an error of theirs is the client's.
 	supplied entry = '['
 	cleared  entry = ']'
+	// standIn is a Parse of anything, so that there is a statement of that name.
+	standIn entry = '\\'
+	// shownAgain is a Describe of what was supplied.
+	shownAgain entry = '^'
 )
 
 func (e entry) kind() byte      { return byte(e &^ (injected | refused)) }
 func (e entry) is(f entry) bool { return e&ahead == f }
 func (e entry) extended() bool {
 	k := e.kind()
-	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C' || e == supplied || e == cleared
+	return k == 'P' || k == 'B' || k == 'D' || k == 'E' || k == 'C' || e.ofNames()
+}
+
+// ofNames says that the message lets a prepared statement follow the client.
+func (e entry) ofNames() bool {
+	return e == supplied || e == standIn || e == cleared || e == shownAgain
 }
 
 func (e entry) endsCycle() bool {
@@ -236,10 +246,6 @@ func (a *answers) sent(typ byte, flags entry) bool {
 	return true
 }
 
-// insert records an extended-protocol message of the proxy's, behind which one of
-// the client's is sent at once.
-func (a *answers) insert(e entry) { a.push(e) }
-
 // received takes a server message of type typ and returns the entry that it
 // answers: zero for messages that may come at any time. fatal says, for an
 // ErrorResponse, that its severity is FATAL or PANIC.
@@ -271,7 +277,7 @@ func (a *answers) answered(typ byte, fatal bool) (entry, error) {
 	case 'Z':
 		return f, a.cycleEnded(f)
 	case '1':
-		if f == supplied {
+		if f == supplied || f == standIn {
 			return a.pop(), nil
 		}
 		return a.take(f, 'P')
@@ -283,16 +289,16 @@ func (a *answers) answered(typ byte, fatal bool) (entry, error) {
 		}
 		return a.take(f, 'C')
 	case 'n':
-		return a.popIf(f, 'D')
+		return a.popIf(f, describe(f))
 	case 's':
 		return a.popIf(f, 'E')
 	case 'T':
 		if f.kind() == 'Q' {
 			return f, nil
 		}
-		return a.popIf(f, 'D')
+		return a.popIf(f, describe(f))
 	case 't':
-		return f, check(f.kind() == 'D')
+		return f, check(f.kind() == describe(f))
 	case 'V':
 		return f, check(f.kind() == 'F')
 	case 'C', 'I':
@@ -330,6 +336,7 @@ func (a *answers) failed(f entry, fatal bool) error {
 	if !f.endsCycle() && !f.extended() {
 		return errDesync
 	}
+	a.erred = a.pushed - uint64(a.n) + 1
 	if a.copying {
 		a.doubtSyncs()
 	}
@@ -368,6 +375,14 @@ func (a *answers) cycleEnded(f entry) error {
 	a.adrift = false
 	a.shrink()
 	return nil
+}
+
+// describe is the kind of f, which a description may answer.
+func describe(f entry) byte {
+	if f == shownAgain {
+		return f.kind()
+	}
+	return 'D'
 }
 
 func (a *answers) popIf(f entry, kind byte) (entry, error) {

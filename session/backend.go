@@ -43,9 +43,9 @@ type Backend struct {
 	whole   bool         // the database was sealed whole when the connection was opened
 	cancel  cancelRoute
 
-	carried *Entry            // of the session that it has served last; nil: it is clean
-	turn    uint32            // of that session's transactions, the last one here
-	stirred bool              // that session may have left something behind
+	carried *Entry // of the session that it has served last; nil: it is clean
+	stirred bool   // that session may have left something behind
+	shelf   shelf
 	moved   map[string]string // parameters that have changed since it was entered, and what they were
 }
 

@@ -156,7 +156,7 @@ func (l *Lease) follows(m wire.Frame, name, sql []byte, v *Verdict) bool {
 			return false
 		}
 	}
-	return l.bindings.parsed(name, v, executes, l.next(m))
+	return l.bindings.parsed(name, v, executes, l.next())
 }
 
 // bindValues judges what a Bind gives to the settings of the context.

@@ -65,8 +65,16 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		if l.owed.lost() && !harmless(m.Type) {
 			return i, errAdrift
 		}
-		step, effects := l.classify(m, &out.judge)
-		if step == await {
+		step, effects := l.decide(m, &out.judge)
+		if step == await || step == ask {
+			if l.names == nil {
+				break
+			}
+			out.toServer(p[run:i])
+			run = i
+			if err := l.awaits(step, out); err != nil {
+				return i, err
+			}
 			break
 		}
 		if step == forward && l.stray(m) {
@@ -79,10 +87,10 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 				return i, err
 			}
 		}
-		if l.turn.fresh && step != terminate && step != ignore {
+		if l.names != nil && len(l.names.todo) > 0 && step == forward {
 			out.toServer(p[run:i])
 			run = i
-			if err := l.supply(m, out); err != nil {
+			if err := l.supply(out); err != nil {
 				return i, err
 			}
 		}
@@ -103,6 +111,11 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 				l.owed.sent('H', injected)
 				run = i
 			}
+		case resync:
+			l.client.drop = true
+			run = i
+			out.toServer(syncMessage)
+			l.forwarded(wire.Frame{Type: 'S'}, &effects)
 		case refuse:
 			l.client.drop = true
 			run = i
@@ -127,6 +140,8 @@ const (
 	refuse         // something that fails takes its place
 	terminate      // the client says goodbye; not forwarded
 	ignore         // PostgreSQL does nothing about it; not forwarded
+	ask            // something is sent in front of it whose answer comes first
+	resync         // a Sync takes its place, to end what PostgreSQL skips
 )
 
 // stray says that a message of a client in transaction mode means nothing where it
@@ -137,6 +152,16 @@ func (l *Lease) stray(m wire.Frame) bool {
 		return l.terms.Transaction && l.owed.quiet()
 	}
 	return false
+}
+
+// decide says what becomes of a message.
+func (l *Lease) decide(m wire.Frame, j *Judge) (step, Effects) {
+	if l.names != nil {
+		if s := l.plan(m); s != forward {
+			return s, Effects{}
+		}
+	}
+	return l.classify(m, j)
 }
 
 // classify decides on a message; the denial of a refused one is noted.
@@ -154,7 +179,7 @@ func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 			return await, Effects{} // at most 10,000 bytes
 		}
 		if follows {
-			l.bindings.closed(m.Body, l.next(m))
+			l.bindings.closed(m.Body, l.next())
 		}
 	case 'F':
 		l.denied(Denial{Fastpath: true})
@@ -185,6 +210,9 @@ func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 		l.passes(m)
 	}
 	l.client.owes = l.owed.sent(m.Type, 0)
+	if l.names != nil {
+		l.record(m, false)
+	}
 	switch m.Type {
 	case 'Q':
 		l.undone.closed = true // its ReadyForQuery is awaited
@@ -212,30 +240,42 @@ func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 // on the way back.
 func (l *Lease) refuse(m wire.Frame, out *Out) error {
 	typ := byte('Q')
-	if m.Type == 'P' || m.Type == 'B' {
+	switch m.Type {
+	case 'P', 'B', 'D':
 		typ = m.Type
-	}
-	if typ != 'B' {
-		l.forgets()
 	}
 	l.turn.done = false
 	if !l.owed.sent(typ, refused) {
 		l.denials = l.denials[:len(l.denials)-1] // skipped by PostgreSQL: never answered
 	}
+	if l.names != nil {
+		l.record(m, true)
+	}
 	const text = "refused by tenantgate"
 	var msg []byte
 	var err error
-	switch typ {
-	case 'P':
+	switch {
+	case typ == 'P' && len(m.Body) > 0 && m.Body[0] != 0:
+		msg = brokenParse
+	case typ == 'P':
 		msg, err = wire.AppendParse(nil, "", text)
-	case 'B':
+	case typ == 'B':
 		msg = brokenBind
+	case typ == 'D':
+		msg = brokenDescribe
 	default:
 		msg, err = wire.AppendQuery(nil, text)
 	}
 	out.toServer(msg)
 	return err
 }
+
+// brokenParse is a Parse that ends behind its strings, and brokenDescribe a Describe
+// of nothing that there is. Either fails before it has any effect.
+var (
+	brokenParse    = []byte{'P', 0, 0, 0, 6, 0, 0}
+	brokenDescribe = []byte{'D', 0, 0, 0, 6, '?', 0}
+)
 
 // brokenBind is a Bind that ends behind its names. PostgreSQL answers it with an
 // ERROR, whatever those stand for, and changes nothing.

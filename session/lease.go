@@ -29,6 +29,7 @@ import (
 // Terms are what all leases of one database share. They are immutable.
 type Terms struct {
 	Transaction     bool // pool_mode: a lease is Detachable behind each transaction
+	MaxPrepared     int  // statements with names that a backend keeps for its clients; 0: they pin
 	Guard           *Guard
 	SealedGuard     *Guard // in the place of Guard where the database is sealed whole; nil: the same
 	StatementBuffer int    // bytes of a statement that are held until it is judged
@@ -41,8 +42,9 @@ type Terms struct {
 
 // Denial says why a message of a client was refused.
 type Denial struct {
-	Rule     Rule // of the guard; empty for a FunctionCall
-	Fastpath bool
+	Rule     Rule // of the guard; empty for the others
+	Fastpath bool // it is a FunctionCall
+	Changed  bool // the statement gives other columns than those that the client knows
 }
 
 // Lease is one client on one backend, from entering the context until the
@@ -73,6 +75,7 @@ type Lease struct {
 	probe      probe // an Execute that is awaited
 	entry      *Entry
 	turn       turn
+	names      *names // in transaction mode
 }
 
 // Stats count what passed since the lease began.
@@ -118,7 +121,9 @@ func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 	*l = Lease{terms: terms, entry: entry, own: entry.value}
 	l.statements.tenant = entry.names[0]
 	l.owed.status = 'I'
-	l.turn.number = 1
+	if terms.Transaction {
+		l.names = &names{}
+	}
 	l.turn.done, l.turn.took = true, true // the client may be welcomed and wait without a backend
 	return l.attach(b, out)
 }
@@ -127,6 +132,9 @@ func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 // of its own, or (inside a batch of the client's, whose error must still skip
 // the rest of the batch) flushed only.
 func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) error {
+	if name == "" {
+		l.backend.shelf.drop(&l.backend.shelf.unnamed)
+	}
 	start := len(out.room)
 	msg, err := l.entry.appendEnter(&out.query, out.room, name, settings, !l.began, l.backend.seal)
 	if err != nil {
@@ -164,7 +172,7 @@ func (l *Lease) Holding() bool {
 	if l.client.scan.Inside() && !l.leaving {
 		return false
 	}
-	if l.owed.ours > 0 || l.turn.ahead == aheadShut || l.owed.full() || l.leaving || l.probe.on || l.overstays() {
+	if l.owed.ours > 0 || l.turn.ahead == aheadShut || l.owed.full() || l.leaving || l.probe.on || l.overstays() || l.names.holds(&l.owed) {
 		return true
 	}
 	if !l.undone.any() || !l.undone.closed {
@@ -315,7 +323,7 @@ func (l *Lease) completed(body []byte) {
 	tag, _ := wire.CommandTag(body)
 	discards := tag == "DISCARD ALL"
 	if discards {
-		l.turn.pin, l.turn.unnamed, l.turn.lost, l.turn.named = PinNone, nil, false, false
+		l.turn.pin = PinNone
 	}
 	undid := discards || tag == "RESET" || tag == "SET" || tag == "DISCARD SEQUENCES"
 	if l.probe.on && !l.owed.waiting() {

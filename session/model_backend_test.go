@@ -34,6 +34,7 @@ type postgres struct {
 	undid    bool     // an earlier statement of it may have undone the context
 	waiting  *waiting // what runs and does not end by itself
 
+	columns []byte // of every select, where not those of rowDescription
 	host    host
 	logging bool   // it is a reference
 	log     []said // what it has said, without what may come at any time
@@ -318,26 +319,41 @@ func (p *postgres) describe(body []byte) {
 	case !ok:
 		p.fail("34000", true)
 		return
+	case p.block == 'E' && !leaves(text): // PostgreSQL goes on to describe what returns nothing; the proxy may not be able to
+		p.fail("25P02", true)
+		return
 	case kind == 'S':
 		p.say('t', 0, 0)
 	}
 	if returns(text) {
-		p.say('T', rowDescription...)
+		p.say('T', p.described()...)
 	} else {
 		p.say('n')
 	}
 }
 
+// described is the description of what a select returns.
+func (p *postgres) described() []byte {
+	if p.columns != nil {
+		return p.columns
+	}
+	return rowDescription
+}
+
 // query begins a Query.
 func (p *postgres) query(body []byte) {
 	p.start()
-	delete(p.portals, "")
-	delete(p.statements, "")
 	sql, ok := wire.QueryText(body)
 	if !ok {
 		p.fail("08P01", false)
 		return
 	}
+	if strings.Contains(string(sql), misspelt) { // as the message is read: the unnamed statement stays
+		p.fail("22021", false)
+		return
+	}
+	delete(p.portals, "")
+	delete(p.statements, "")
 	if instead, ok := p.host.refuses(p, string(sql)); ok {
 		p.refused(instead, false)
 		return

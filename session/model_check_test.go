@@ -118,3 +118,36 @@ func (b *place) outcome(_ *postgres, s *waiting) verdict {
 func (b *place) alike(c *simClient) bool {
 	return b.owner == c || slices.Equal(b.owner.entry.values, c.entry.values) && slices.Equal(b.owner.entry.settings, c.entry.settings)
 }
+
+// checkShelf holds what is remembered of a backend's prepared statements against those that it has.
+func (b *place) checkShelf() {
+	if b.pg.dead || b.faulty {
+		return
+	}
+	shelf := &b.be.shelf
+	for name, text := range b.pg.statements {
+		h := shelf.byName[name]
+		if name == "" {
+			h = &shelf.unnamed
+		}
+		if h == nil || h.is.none() {
+			b.w.violated("backend %d has a statement %q, %q, and it is not known", b.number, name, text)
+		}
+		if _, sql, _ := wire.ParseText([]byte(h.body())); h.is != doubtful && h.body() != "" && string(sql) != text {
+			b.w.violated("backend %d has a statement %q, %q, and is taken to have %q", b.number, name, text, sql)
+		}
+	}
+	for name, h := range shelf.byName {
+		if _, ok := b.pg.statements[name]; !ok && h.is != doubtful {
+			b.w.violated("backend %d is taken to have a statement %q", b.number, name)
+		}
+	}
+}
+
+// body is the Parse of a statement that has a name.
+func (h *held) body() string {
+	if h.name == "" || h.is.session != 0 || h.is == doubtful || h.is.none() {
+		return ""
+	}
+	return h.is.parse.Value()
+}

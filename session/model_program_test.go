@@ -101,6 +101,9 @@ func execute(portal string, rows int) []byte {
 // op is one thing that clients do.
 func (c *simClient) op() []byte {
 	r := c.w.rand
+	if c.w.names && r.IntN(3) == 0 {
+		return c.preparing()
+	}
 	switch n := r.IntN(100); {
 	case n < 20:
 		return c.simple(c.statement())
@@ -165,9 +168,6 @@ func (c *simClient) rebinding(text, value string) []byte {
 	}
 	var vain []byte
 	kind := r.IntN(4)
-	if kind == 0 && name == "" && c.w.terms.Transaction {
-		kind = 1 // there an unnamed statement is gone behind a Parse that could not be read
-	}
 	switch kind {
 	case 0:
 		vain = parse(name, "begin -- "+misspelt)

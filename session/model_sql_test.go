@@ -21,6 +21,7 @@ import (
 //	begin, commit, rollback, savepoint S, rollback to S
 //	set [local] NAME = 'VALUE', set NAME to default, reset NAME, reset all, discard all
 //	execute NAME [VALUE]    a prepared statement
+//	deallocate NAME, deallocate all
 //
 // A select that calls set_config with $1 sets the tenant to what is bound to that.
 //
@@ -70,7 +71,7 @@ func valid(text string) bool {
 	for _, s := range split(text) {
 		switch w := words(s); strings.ToLower(w[0]) {
 		case "select", "insert", "slow", "fail", "copy", "begin", "commit", "rollback", "savepoint",
-			"set", "reset", "discard", "execute":
+			"set", "reset", "discard", "execute", "deallocate":
 		default:
 			return false
 		}
@@ -202,7 +203,7 @@ func (p *postgres) finish(text string, q *portal) {
 	}
 	w := words(text)
 	if w[0] == "execute" {
-		prepared, ok := p.statements[cut(w[1])]
+		prepared, ok := p.statements[cut(strings.ToLower(w[1]))]
 		if !ok {
 			p.fail("26000", q != nil)
 			return
@@ -243,11 +244,34 @@ func (p *postgres) utility(w []string, q *portal) (tag, code string) {
 			return "", "25001"
 		}
 		p.settings.resetAll()
-		clear(p.statements)
+		p.deallocateAll()
 		p.commit()
 		return "DISCARD ALL", ""
+	case "deallocate":
+		return p.deallocate(strings.ToLower(w[1]))
 	}
 	return strings.ToUpper(w[0]), ""
+}
+
+// deallocateAll drops all prepared statements but the unnamed one.
+func (p *postgres) deallocateAll() {
+	for name := range p.statements {
+		if name != "" {
+			delete(p.statements, name)
+		}
+	}
+}
+
+func (p *postgres) deallocate(name string) (tag, code string) {
+	if name == "all" {
+		p.deallocateAll()
+		return "DEALLOCATE ALL", ""
+	}
+	if _, ok := p.statements[name]; !ok {
+		return "", "26000"
+	}
+	delete(p.statements, name)
+	return "DEALLOCATE", ""
 }
 
 func (p *postgres) set(w []string) {

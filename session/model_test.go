@@ -74,7 +74,8 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 	}
 	w.cfg.Min = r.IntN(w.cfg.Size + 1)
 	w.pool = NewPool(w.cfg)
-	w.terms = &Terms{Transaction: r.IntN(2) == 0, StatementBuffer: 200 + r.IntN(300), Refusal: func(_ *Entry, d Denial) []byte {
+	w.names, w.utf8 = r.IntN(2) == 0, r.IntN(2) == 0
+	w.terms = &Terms{MaxPrepared: []int{0, 1, 2, 200}[r.IntN(4)], Transaction: r.IntN(2) == 0, StatementBuffer: 200 + r.IntN(300), Refusal: func(_ *Entry, d Denial) []byte {
 		if d.Fastpath {
 			return wire.AppendError(nil, "ERROR", "0A000", "refused", "")
 		}

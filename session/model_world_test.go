@@ -25,6 +25,8 @@ type world struct {
 	crowd   int  // clients at a time
 	depth   int  // of the deepest pipelines
 	chunk   int  // most bytes that are delivered at once; 0: any number
+	names   bool // clients prepare statements and use them later
+	utf8    bool // it is known how texts are encoded
 	faults  bool // backends die, lie still and go
 	tenants []*simTenant
 
@@ -206,6 +208,10 @@ func (w *world) openStep() bool {
 	b.pg = newPostgres(b, 1+w.rand.IntN(8192))
 	b.pg.runs = w.runs
 	b.be = &Backend{PID: uint32(w.number), Params: newParameters(map[string]string{"application_name": ""}), Created: w.now}
+	if w.utf8 {
+		b.be.Params.set("client_encoding", "UTF8")
+		b.be.Params.set("server_encoding", "UTF8")
+	}
 	slot.Handle = b
 	w.places = append(w.places, b)
 	w.note("backend $a is open", b.number, 0, 0)
@@ -284,9 +290,10 @@ func (w *world) granting(c *simClient, b *place, later int) {
 		w.violated("backend %d is granted and was not proven clean", b.number)
 	}
 	if pg := b.pg; b.kept != nil {
-		if _, unnamed := pg.statements[""]; !pg.dead && (len(pg.statements) > 1 || len(pg.statements) == 1 && !unnamed || len(pg.portals) > 0) {
-			w.violated("backend %d is granted with statements or portals that another session left", b.number)
+		if !pg.dead && len(pg.portals) > 0 {
+			w.violated("backend %d is granted with portals that another session left", b.number)
 		}
+		b.checkShelf()
 		return
 	}
 	if pg := b.pg; !pg.dead && (len(pg.settings.now.session) > 0 || len(pg.statements) > 0 || len(pg.portals) > 0) {

@@ -47,12 +47,13 @@ func (r *resetters) none() bool { return len(r.statements) == 0 && len(r.portals
 // client's encoding is another one.
 func key(name []byte) (k []byte, ok bool) {
 	const kept = 63
-	for _, c := range name {
+	k = name[:min(len(name), kept)]
+	for _, c := range k {
 		if c >= 0x80 {
 			return nil, false
 		}
 	}
-	return name[:min(len(name), kept)], true
+	return k, true
 }
 
 // parsed notes what executing the statement name will do, once its Parse of that

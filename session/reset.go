@@ -64,6 +64,8 @@ func (r *Reset) FromServer(p []byte) (n int, done bool, err error) {
 			if n != len(p) {
 				return n, false, fmt.Errorf("%w: more came behind it", errUnproven)
 			}
+			r.backend.shelf.clear()
+			r.backend.shelf.drop(&r.backend.shelf.unnamed)
 			r.backend.carried, r.backend.stirred = nil, false
 			clear(r.backend.moved)
 			return n, true, nil

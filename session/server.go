@@ -104,7 +104,9 @@ func (l *Lease) gathers(m wire.Frame) bool {
 	case 'Z', 'S':
 		return true
 	case 'C':
-		return l.probe.on || l.undone.any()
+		return l.probe.on || l.undone.any() || l.names.awaitsTag(&l.owed)
+	case 't', 'T':
+		return l.names.reads(&l.owed) && m.Size() <= gatherLimit
 	case 'E':
 		return m.Size() <= gatherLimit
 	}
@@ -119,12 +121,15 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	if m.Type == 'E' {
 		failure = readError(m.Body)
 	}
-	if m.Type == 'E' && l.terms.Transaction && !failure.fatal {
-		l.mishaps(failure.code)
-	}
 	owner, err := l.owed.received(m.Type, failure.fatal)
 	if err != nil {
 		return false, nil, err
+	}
+	if l.names != nil && !failure.fatal {
+		l.resolve(m, owner, failure.code)
+	}
+	if m.Type == 'Z' && l.names.synced(&l.owed) {
+		return false, nil, l.owed.ready(m.Body[0])
 	}
 	if owner.is(injected) {
 		return false, nil, l.entering(m, failure)
@@ -132,7 +137,7 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	if owner.is(ahead) {
 		return false, nil, l.enteredAhead(m, failure)
 	}
-	if m.Type == '1' && owner == supplied || m.Type == '3' && owner == cleared {
+	if owner.ofNames() && !async(m) && (m.Type != 'E' || l.owed.ours > 0) {
 		return false, nil, nil
 	}
 	if owner.is(refused) && m.Type == 'E' && !failure.fatal {
@@ -141,7 +146,6 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	l.settle()
 	switch m.Type {
 	case 'E':
-		l.turn.erred = true
 		l.failed()
 	case 'C':
 		l.Stats.Statements++

@@ -21,6 +21,9 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 		return forward, Effects{} // malformed: PostgreSQL refuses it without running anything
 	}
 	v := l.judge(sql, j)
+	if s := l.planSQL(sql, &v); s != forward {
+		return s, Effects{}
+	}
 	if v.Rule != "" && v.Mode == GuardEnforce {
 		l.denied(Denial{Rule: v.Rule})
 		return refuse, Effects{}
@@ -31,10 +34,9 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 	}
 	l.note(v)
 	l.pinned(v.Effects.Pin)
-	l.stirs(m.Type, name, v.Effects.Stirs)
+	l.stirs(v.Effects.Stirs)
 	if m.Type == 'P' {
-		l.prepares(m, name)
-		l.parsed(name, v.Effects, runsPrepared(sql), l.next(m))
+		l.parsed(name, v.Effects, runsPrepared(sql), l.next())
 		return forward, Effects{}
 	}
 	if !l.statements.none() && !v.Effects.Any() && runsPrepared(sql) {
@@ -153,12 +155,8 @@ func (l *Lease) judged(s *longStatement) error {
 	}
 	l.note(v)
 	l.pinned(v.Effects.Pin)
-	l.stirs(s.typ, s.name, v.Effects.Stirs)
+	l.stirs(v.Effects.Stirs)
 	if s.typ == 'P' {
-		if len(s.name) > 0 {
-			l.pinned(PinNamed)
-		}
-		l.turn.unnamed, l.turn.lost = nil, true
 		l.parsed(s.name, v.Effects, true, l.owed.number(0))
 		return nil
 	}

@@ -127,6 +127,7 @@ type limitsConfig struct {
 	MaxTenantServerConn int            `yaml:"max_tenant_server_conn"`
 	Tenants             []tenantLimits `yaml:"tenants"`
 	StatementBuffer     size           `yaml:"statement_buffer"`
+	MaxPrepared         int            `yaml:"max_prepared_statements"`
 }
 
 // tenantLimits is what holds for some tenants in the place of the general

@@ -72,7 +72,7 @@ func (c *config) serverConfig(verifier *auth.Verifier, log *slog.Logger) proxy.C
 		Databases: make(map[string]proxy.Database, len(c.Databases)),
 		Limits: proxy.Limits{
 			MaxClientConn: l.MaxClientConn, MaxUnauthenticated: l.MaxUnauthenticated,
-			Tenant: c.bounds(&tenantLimits{}), Tenants: c.tenantLimits(), StatementBuffer: int(l.StatementBuffer),
+			Tenant: c.bounds(&tenantLimits{}), Tenants: c.tenantLimits(), StatementBuffer: int(l.StatementBuffer), MaxPrepared: l.MaxPrepared,
 		},
 		Timeouts: proxy.Timeouts{
 			ClientLogin: t.ClientLogin, QueryWait: t.QueryWait, ClientIdle: t.ClientIdle,

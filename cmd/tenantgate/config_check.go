@@ -298,6 +298,7 @@ func (c *config) checkLimits(p *problems) {
 	if l.StatementBuffer < 1<<10 || l.StatementBuffer > 1<<30 {
 		p.addf(at+"statement_buffer", "%s is outside 1KiB to 1GiB", l.StatementBuffer)
 	}
+	p.atLeast(at+"max_prepared_statements", l.MaxPrepared, 0)
 }
 
 // checkTimeouts looks at the section timeouts. Those without which a peer that

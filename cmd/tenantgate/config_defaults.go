@@ -30,6 +30,7 @@ func defaults() *config {
 			MaxLoginFailures:   60,
 			Tenants:            []tenantLimits{},
 			StatementBuffer:    1 << 20,
+			MaxPrepared:        200,
 		},
 		Timeouts: timeoutsConfig{
 			ClientLogin:    10 * time.Second,

@@ -135,7 +135,7 @@ func TestMinimalConfigurationTakesEveryDefault(t *testing.T) {
 			},
 			PoolSize: 20,
 		}},
-		Limits: proxy.Limits{MaxClientConn: 10000, MaxUnauthenticated: 500, StatementBuffer: 1 << 20},
+		Limits: proxy.Limits{MaxClientConn: 10000, MaxUnauthenticated: 500, StatementBuffer: 1 << 20, MaxPrepared: 200},
 		Timeouts: proxy.Timeouts{
 			ClientLogin: 10 * time.Second, QueryWait: 30 * time.Second, ServerConnect: 10 * time.Second,
 			ServerReset: 5 * time.Second, ServerLifetime: time.Hour, ServerIdle: 10 * time.Minute,
@@ -182,7 +182,7 @@ context:
   seal: {key_id: k7, key_file: seal}
 databases:
   "*": {dsn: "postgres://u@db.example/d", password_file: password, require: {role: migrator, level: 3}, allow_unsafe_role: true, pool_size: 2, min_pool_size: 1}
-limits: {max_client_conn: 1, max_unauthenticated: 2, max_login_failures: 0, max_tenant_client_conn: 4, max_tenant_server_conn: 5, statement_buffer: 64KiB, tenants: [
+limits: {max_client_conn: 1, max_unauthenticated: 2, max_login_failures: 0, max_tenant_client_conn: 4, max_tenant_server_conn: 5, statement_buffer: 64KiB, max_prepared_statements: 6, tenants: [
   {tenant: AAAAAAAA-0000-4000-8000-00000000000A, max_tenant_client_conn: 0, statement_timeout: 20s},
   {claim: app.plan, equals: "", max_tenant_server_conn: 1, transaction_timeout: 0s, idle_transaction_timeout: 21s}]}
 timeouts: {statement_timeout: 11s, transaction_timeout: 12s, client_login_timeout: 1s, query_wait_timeout: 2s, client_idle_timeout: 3s, idle_transaction_timeout: 4s, server_connect_timeout: 5s, server_reset_timeout: 6s, server_lifetime: 7s, server_idle_timeout: 8s, cancel_wait_timeout: 9s, shutdown_timeout: 10s}
@@ -208,7 +208,7 @@ log: {level: debug, format: json}
 			DialConfig: session.DialConfig{DSN: "postgres://u@db.example/d", Password: "opens", ConnectTimeout: 5 * time.Second, AllowUnsafeRole: true, Seal: seal},
 			Require:    map[string]string{"role": "migrator", "level": "3"}, PoolSize: 2, MinPoolSize: 1,
 		}},
-		Limits: proxy.Limits{MaxClientConn: 1, MaxUnauthenticated: 2, StatementBuffer: 64 << 10, Tenant: proxy.Bounds{
+		Limits: proxy.Limits{MaxClientConn: 1, MaxUnauthenticated: 2, StatementBuffer: 64 << 10, MaxPrepared: 6, Tenant: proxy.Bounds{
 			MaxClientConn: 4, MaxServerConn: 5, Statement: 11e9, Transaction: 12e9, IdleTransaction: 4e9,
 		}, Tenants: []proxy.TenantLimits{
 			{Tenant: "aaaaaaaa-0000-4000-8000-00000000000a", Bounds: proxy.Bounds{MaxServerConn: 5, Statement: 20e9, Transaction: 12e9, IdleTransaction: 4e9}},
