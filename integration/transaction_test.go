@@ -71,7 +71,7 @@ func TestSessionStateKeepsItsBackend(t *testing.T) {
 	pg := startPostgres(t)
 	p := inTransactions(t, pg, 3, with("context/guard/channels", "off"))
 	for _, c := range []struct{ kind, make, see, want string }{
-		{"set", "SET work_mem = '5MB'", "SHOW work_mem", "5MB"},
+		{"set", "SET temp_buffers = '5MB'", "SHOW temp_buffers", "5MB"},
 		{"set", "SELECT set_config('my.own', 'x', false)", "SHOW my.own", "x"},
 		{"listen", "LISTEN here", "SELECT pg_listening_channels()", "here"},
 		{"temporary", "CREATE TEMP TABLE mine AS SELECT 42 AS a", "SELECT a FROM mine", "42"},

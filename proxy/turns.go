@@ -9,6 +9,9 @@ import (
 // acquire asks for a backend, by the terms in force now.
 func (c *client) acquire() {
 	c.terms = c.db.terms.Load()
+	if c.welcomed {
+		c.entry = c.lease.Entry()
+	}
 	c.waiter.Entry = nil
 	if c.terms.Transaction {
 		c.waiter.Entry = c.entry // one that carries its context already will do

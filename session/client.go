@@ -128,6 +128,9 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 		}
 	}
 	out.toServer(p[run:i])
+	if l.follow != nil {
+		return i, l.readBack(out)
+	}
 	return i, nil
 }
 

@@ -22,6 +22,10 @@ type Entry struct {
 	values   []string // their values: one for each name, always
 	settings []wire.Param
 	until    time.Time // the end of the token; zero: the session may outlive it
+
+	base     *Entry     // what the session began with, if the client has set something since; see follow.go
+	first    Parameters // the parameters that it began with
+	followed int        // how many settings, the last ones, the client has set
 }
 
 // NewEntry derives the entry of a verified identity.
@@ -52,6 +56,7 @@ func (e *Entry) value(name string) string {
 // undone returns the settings of the startup packet that effects undid and
 // that must be applied again, and whether the context was undone.
 func (e *Entry) undone(f *Effects) (settings []wire.Param, context bool) {
+	e = e.origin()
 	if f.ResetAll || f.ResetUnknown {
 		return e.settings, true
 	}

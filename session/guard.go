@@ -88,14 +88,15 @@ func (v *Verdict) Bound() bool { return v.Bindings[0].Param != 0 }
 // prepared statements, whatever the modes of the guard. SQL inside of strings is
 // not seen.
 type Effects struct {
-	ResetAll      bool      // RESET ALL or DISCARD ALL
-	ResetUnknown  bool      // a reset whose name cannot be told, or more resets than Resets holds
-	Discard       bool      // DISCARD ALL: prepared statements and temporary tables go too
-	DeallocateAll bool      // DEALLOCATE ALL
-	Execute       bool      // a statement in which an EXECUTE may stand
-	Stirs         bool      // another session must not get the backend before it is reset
-	Pin           Pin       // the first kind of state that outlives the transaction
-	Resets        [4]string // settings reset singly, lower case, in order; "": no more
+	ResetAll      bool       // RESET ALL or DISCARD ALL
+	ResetUnknown  bool       // a reset whose name cannot be told, or more resets than Resets holds
+	Discard       bool       // DISCARD ALL: prepared statements and temporary tables go too
+	DeallocateAll bool       // DEALLOCATE ALL
+	Execute       bool       // a statement in which an EXECUTE may stand
+	Sets          settingSet // ordinary settings that it sets or resets for the session
+	Stirs         bool       // another session must not get the backend before it is reset
+	Pin           Pin        // the first kind of state that outlives the transaction
+	Resets        [4]string  // settings reset singly, lower case, in order; "": no more
 }
 
 // Any reports whether any setting is reset.
@@ -103,6 +104,7 @@ func (e *Effects) Any() bool { return e.ResetAll || e.ResetUnknown || e.Resets[0
 
 // add notes that the setting of that name goes back to its default.
 func (e *Effects) add(name []byte) {
+	e.Sets = e.Sets.or(ordinaryPlaces[string(name)])
 	for i := range e.Resets {
 		if e.Resets[i] == string(name) {
 			return
@@ -148,7 +150,9 @@ type Judge struct {
 	name      [maxLiteral]byte
 	set       setKind // of the name
 
-	scope     setScope // of the SET at hand
+	scope     setScope   // of the SET at hand
+	follows   settingSet // what it sets, if that is followed
+	wild      bool       // its name may be another one
 	config    configCall
 	inserting bool // the statement begins with INSERT or MERGE: INTO makes no table
 	declaring bool // DECLARE was read, and FOR not yet

@@ -260,6 +260,9 @@ func (j *Judge) awaitName(p pending, t token) {
 		j.set = j.guard.setKind(j.setting())
 		j.leaves(j.setting())
 		j.config.own = j.ownsSetting()
+		if !j.casting && !j.storing && !j.ruling && j.set != setContext {
+			j.config.follows = ordinaryPlaces[string(j.setting())]
+		}
 		if j.set != setFree {
 			j.pending = pendValue
 		}

@@ -163,7 +163,7 @@ func isOwnValue(own func(setting string) string, setting string, value []byte) b
 
 // beginSet starts to read a SET or RESET statement.
 func (j *Judge) beginSet(resetting bool) {
-	j.stage, j.resetting, j.scoped = stageSetName, resetting, false
+	j.stage, j.resetting, j.scoped, j.wild = stageSetName, resetting, false, false
 }
 
 // stepSet takes a token of SET or RESET, or of a SET clause.
@@ -204,7 +204,7 @@ func (j *Judge) setPart(t token) {
 		return
 	}
 	if t.wild { // the name that is compared may not be the one that is reset
-		j.effects.ResetUnknown = true
+		j.effects.ResetUnknown, j.wild = true, true
 	}
 	j.stage = stageSetNext
 	if !j.single && j.nameLen > 0 {
@@ -267,6 +267,15 @@ func (j *Judge) setNext(t token) {
 		j.stage = stageSetName
 		j.stepSet(t)
 	case string(j.setting()) == "transaction_isolation" && t.is("level"):
+	case j.scoped && j.single && string(j.setting()) == "characteristics" && t.is("as"):
+		j.followName([]byte("default_transaction_isolation"))
+		j.followName([]byte("default_transaction_read_only"))
+		j.stage = stageBody
+	case j.single && string(j.setting()) == "schema" && (t.kind == tokLit || t.kind == tokOther):
+		j.leaves(j.setting())
+		j.followName([]byte("search_path"))
+		j.madeThere(t)
+		j.stage = stageBody
 	default:
 		j.leaves(j.setting()) // SET LOCAL SCHEMA '…'
 		j.stage = stageBody
@@ -291,6 +300,7 @@ func (j *Judge) openValue() {
 	j.stage = stageSetValue
 	j.set = j.guard.setKind(j.setting())
 	j.leaves(j.setting())
+	j.followName(j.setting())
 	if j.clauses {
 		j.stage = stageBody
 		switch j.set {
@@ -319,6 +329,7 @@ func (j *Judge) setValue(t token) {
 		return
 	}
 	if j.set == setFree {
+		j.madeThere(t)
 		return
 	}
 	switch {

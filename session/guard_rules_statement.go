@@ -187,6 +187,7 @@ func (j *Judge) restart() {
 	j.stage, j.listening = stageStart, ^uint64(0)
 	j.clauses, j.viewing, j.creating, j.treating, j.storing, j.first = false, false, false, false, false, false
 	j.scope, j.declaring, j.with, j.inserting = setNothing, false, false, false
+	j.follows = settingSet{}
 }
 
 // token takes every token where the guard listens.

@@ -164,7 +164,7 @@ func TestEffectsTellEveryReset(t *testing.T) {
 	} {
 		for _, g := range []*Guard{testGuard, NewGuard(GuardConfig{}), nil} {
 			got := judgeAll(t, g, sql, true).Effects
-			if got.Pin, got.Stirs = PinNone, false; got != want { // see TestPinsAreSeen
+			if got.Pin, got.Stirs, got.Sets = PinNone, false, (settingSet{}); got != want { // see TestPinsAreSeen
 				t.Errorf("%q: %+v, want %+v", sql, got, want)
 			}
 		}

@@ -74,6 +74,7 @@ type Lease struct {
 	bindings   bindings
 	probe      probe // an Execute that is awaited
 	entry      *Entry
+	follow     *follow // nil: no setting of the client's is to be followed
 	turn       turn
 	names      *names // in transaction mode
 }
@@ -195,7 +196,10 @@ func (l *Lease) Cancelling(inFlight bool, out *Out) error {
 	if err := l.probed(out); err != nil {
 		return err
 	}
-	return l.reenter(out)
+	if err := l.reenter(out); err != nil {
+		return err
+	}
+	return l.readBack(out)
 }
 
 // Cancellable says that PostgreSQL is running statements of the client and none
@@ -324,12 +328,16 @@ func (l *Lease) completed(body []byte) {
 	discards := tag == "DISCARD ALL"
 	if discards {
 		l.turn.pin = PinNone
+		l.discards()
 	}
 	undid := discards || tag == "RESET" || tag == "SET" || tag == "DISCARD SEQUENCES"
 	if l.probe.on && !l.owed.waiting() {
 		l.probe.undid, l.probe.discards = undid || tag == "ROLLBACK", discards
 	}
 	l.undone.done = l.undone.done || undid
+	if undid && !discards {
+		l.resets()
+	}
 }
 
 // probed enters the context again behind an Execute that undid it, in the middle

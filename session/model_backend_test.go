@@ -293,7 +293,7 @@ func (p *postgres) bind(body []byte) {
 		p.fail("42P03", true)
 	default:
 		p.portals[key] = &portal{text: text, left: -1, level: len(p.points)}
-		if isEnter(text) {
+		if isEnter(text) || isAsk(text) {
 			p.portals[key].text = text + bound(body)
 		} else if len(values) > 0 {
 			p.portals[key].value = string(values[0])

@@ -87,7 +87,7 @@ func (b *place) refuses(_ *postgres, text string) ([]byte, bool) {
 
 // lazy makes some of the proxy's own statements slow, so that a cancel may meet them.
 func (b *place) lazy(_ *postgres, text string) bool {
-	return (isEnter(text) || b.mode == modeTesting) && b.w.rand.IntN(8) == 0
+	return (isEnter(text) || isAsk(text) || b.mode == modeTesting) && b.w.rand.IntN(8) == 0
 }
 
 // rejects lets entering fail, so that what is sent behind it is seen not to run.
@@ -116,7 +116,7 @@ func (b *place) outcome(_ *postgres, s *waiting) verdict {
 
 // alike says that b was entered for c, or for one that PostgreSQL cannot tell from it.
 func (b *place) alike(c *simClient) bool {
-	return b.owner == c || slices.Equal(b.owner.entry.values, c.entry.values) && slices.Equal(b.owner.entry.settings, c.entry.settings)
+	return b.carried == c.entry || slices.Equal(b.carried.values, c.entry.values) && slices.Equal(b.carried.settings, c.entry.settings)
 }
 
 // checkShelf holds what is remembered of a backend's prepared statements against those that it has.

@@ -196,11 +196,22 @@ func (c *simClient) like(got, want said) bool {
 		return false
 	}
 	for i := range g {
-		if i != len(watched) && !bytes.Equal(g[i], v[i]) {
+		if i != program && !bytes.Equal(g[i], v[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// checkTold holds what the client was told of its application_name against what is in force, while it
+// has no backend and has sent nothing more.
+func (c *simClient) checkTold() {
+	if c.catchUp(); c.loose || len(c.wire) > 0 || !c.satisfied() || c.ref.waiting != nil || c.ref.open {
+		return
+	}
+	if want := c.ref.settings.get("application_name"); c.told != want {
+		c.w.violated("client %d believes that its application_name is %q, and it is %q", c.number, c.told, want)
+	}
 }
 
 // foreign looks for rows that belong to someone else.

@@ -20,18 +20,19 @@ const (
 
 // place is a backend as the proxy holds it, with the simulated PostgreSQL behind it.
 type place struct {
-	w      *world
-	number int
-	pg     *postgres
-	be     *Backend
-	slot   *Server
-	mode   mode
-	client *simClient // in mode leased
-	last   *simClient // the last one that it was leased to
-	reset  Reset
-	proven bool       // clean: fresh, or reset since the last lease
-	kept   *simTenant // whose context it carries, in the pool
-	owner  *simClient // that it was entered for last, since it was clean
+	w       *world
+	number  int
+	pg      *postgres
+	be      *Backend
+	slot    *Server
+	mode    mode
+	client  *simClient // in mode leased
+	last    *simClient // the last one that it was leased to
+	reset   Reset
+	proven  bool       // clean: fresh, or reset since the last lease
+	kept    *simTenant // whose context it carries, in the pool
+	owner   *simClient // that it was entered for last, since it was clean
+	carried *Entry     // with what
 
 	cancels  int  // in flight
 	tainted  bool // a cancel may still arrive: never pooled again
@@ -245,7 +246,8 @@ func (b *place) clean() {
 // park puts a backend back that carries the context of its last client.
 func (b *place) park() {
 	b.checkClean()
-	if b.be.carried == b.client.entry {
+	if b.be.carried == b.client.lease.Entry() {
+		b.carried = b.be.carried
 		b.owner, b.kept, b.proven = b.client, b.client.tenant, false
 	} else if b.proven = b.owner == nil; !b.proven { // nothing was sent to it
 		b.kept = b.owner.tenant

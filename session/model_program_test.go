@@ -271,11 +271,27 @@ func (c *simClient) statement() string {
 	case n < 37:
 		return fmt.Sprintf("rollback to s%d", r.IntN(2))
 	case n < 38:
-		return fmt.Sprintf("set application_name = 'a%d'", id)
+		return c.setting(id)
 	case n < 39:
 		return fmt.Sprintf("set local application_name = 'l%d'", id)
 	}
 	return "set app.current_tenant_id = '" + c.tenant.name + "'"
+}
+
+// setting sets something for the session, or puts it back. Some clients have the same values.
+func (c *simClient) setting(id int) string {
+	r := c.w.rand
+	switch r.IntN(8) {
+	case 0:
+		return "reset work_mem"
+	case 1:
+		return "set work_mem to default"
+	case 2, 3, 4:
+		return fmt.Sprintf("set work_mem = '%d'", r.IntN(3))
+	case 5:
+		return fmt.Sprintf("set application_name = 'program%d'", r.IntN(2))
+	}
+	return fmt.Sprintf("set application_name = 'a%d'", id)
 }
 
 // extended is one statement in the extended protocol, without a Sync.

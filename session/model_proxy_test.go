@@ -203,7 +203,9 @@ func (c *simClient) yield() {
 	c.stalled = false
 	if len(c.rest) > 0 {
 		c.ask()
+		return
 	}
+	c.checkTold()
 }
 
 // lost is told that a granted backend went away before it could be used.

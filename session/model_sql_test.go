@@ -34,9 +34,12 @@ const misspelt = "\xff"
 // rowDescription is the same for all.
 var rowDescription = []byte{0, 0}
 
-// watched are the settings that every row of a client's statement shows: the context of modelSpec and
-// one of the startup packet.
-var watched = []string{"app.current_tenant_id", "app.is_admin", "app.user_id", "application_name"}
+// watched are the settings that every row of a client's statement shows: the context of modelSpec, one
+// of the startup packet, and one that clients set.
+var watched = []string{"app.current_tenant_id", "app.is_admin", "app.user_id", "application_name", "work_mem"}
+
+// program is where a row has the setting of the startup packet.
+const program = 4
 
 // words splits a statement, without its comments.
 func words(text string) []string {
@@ -52,7 +55,7 @@ func words(text string) []string {
 
 // split cuts a Query into its statements; empty ones are none.
 func split(text string) (statements []string) {
-	if isEnter(text) || isReadBack(text) {
+	if isOwn(text) {
 		return []string{text}
 	}
 	for s := range strings.SplitSeq(text, ";") {
@@ -65,7 +68,7 @@ func split(text string) (statements []string) {
 
 // valid says whether the texts are ones that execute knows.
 func valid(text string) bool {
-	if isEnter(text) || isReadBack(text) {
+	if isOwn(text) {
 		return true
 	}
 	for _, s := range split(text) {
@@ -79,7 +82,18 @@ func valid(text string) bool {
 	return true
 }
 
-func isEnter(text string) bool    { return strings.HasPrefix(text, "select pg_catalog.") }
+func isEnter(text string) bool {
+	return strings.HasPrefix(text, "select pg_catalog.") && !isAsk(text)
+}
+
+// isAsk says that the proxy asks for the values of settings.
+func isAsk(text string) bool {
+	return strings.HasPrefix(text, "select pg_catalog.convert_to(pg_catalog.current_setting(")
+}
+
+// isOwn says that the statement is the proxy's.
+func isOwn(text string) bool { return isEnter(text) || isAsk(text) || isReadBack(text) }
+
 func isReadBack(text string) bool { return strings.HasPrefix(text, "SELECT '") }
 
 // leaves says that a statement may run in a failed transaction.
@@ -148,7 +162,7 @@ func (p *postgres) run(text string, q *portal, limit int) {
 		id, _ = strconv.Atoi(w[1])
 	}
 	switch {
-	case isEnter(text), isReadBack(text), strings.EqualFold(w[0], "discard"):
+	case isOwn(text), strings.EqualFold(w[0], "discard"):
 		if p.host.lazy(p, text) {
 			p.waiting = &waiting{text: text, portal: q}
 			return
@@ -193,6 +207,11 @@ func (p *postgres) finish(text string, q *portal) {
 			return
 		}
 		p.enter(text)
+		p.complete(text, "SELECT 1", q)
+		return
+	}
+	if isAsk(text) {
+		p.tellSettings(text)
 		p.complete(text, "SELECT 1", q)
 		return
 	}
@@ -409,4 +428,22 @@ func (p *postgres) readBack(text string) {
 	nonce, _, _ := strings.Cut(text[len("SELECT '"):], "'")
 	p.say('T', rowDescription...)
 	p.say('D', dataRow(nonce, p.settings.get(watched[0]))...)
+}
+
+// tellSettings answers with the values of the settings that stand behind the text, see bound.
+func (p *postgres) tellSettings(text string) {
+	text, list, _ := strings.Cut(text, "\x00")
+	var values, initial []string
+	for name := range strings.SplitSeq(list, "\x00") {
+		if !strings.Contains(name, ",") && len(values) < strings.Count(text, "current_setting(") {
+			values = append(values, p.settings.get(name))
+			if p.settings.get(name) == p.settings.defaults[name] {
+				initial = append(initial, name)
+			}
+		}
+	}
+	if strings.Contains(text, "pg_settings") {
+		values = append(values, strings.Join(initial, ","))
+	}
+	p.say('D', dataRow(values...)...)
 }

@@ -166,4 +166,5 @@ func (s *tally) add(o tally) {
 	s.turns += o.turns
 	s.trusted += o.trusted
 	s.pins += o.pins
+	s.follows += o.follows
 }

@@ -50,12 +50,12 @@ func (c *simClient) nasty() []byte {
 		c.unsynced = true
 		return bytes.Join([][]byte{bindTo(portal, name), execute(portal, 0)}, nil)
 	}
-	n := r.IntN(11)
+	n := r.IntN(12)
 	vain := append(bindTo("", "none"), parse("", "begin")...) // skipped, or fails before it has any effect
 	if r.IntN(2) == 0 {
 		vain = parse("", "begin -- "+misspelt)
 	}
-	if n == 2 && c.binds {
+	if (n == 2 || n == 11) && c.binds {
 		n = 3 // the unnamed statement may stand for one that binds, and is refused then
 	}
 	if n == 4 && c.named {
@@ -101,6 +101,14 @@ func (c *simClient) nasty() []byte {
 			c.simple(fmt.Sprintf("reset all; copy %d in", c.w.newID(c))), copyRow(badRow), copyRow(strings.Repeat("x", 2000)),
 			copyRow("x"), message('c'), read(),
 		}, nil)
+	case 11: // a SET that is executed again, when what was to take its place has failed
+		c.early = true // likewise
+		steps := [][]byte{prepared("", c.setting(c.w.newID(c))), append(vain, c.sync()...), append(run("", ""), c.sync()...), read(), read()}
+		if r.IntN(2) == 0 {
+			return bytes.Join(steps, nil)
+		}
+		c.later = steps[1:]
+		return steps[0]
 	}
 	return bytes.Join([][]byte{
 		c.simple(fmt.Sprintf("reset all; copy %d in", c.w.newID(c))), copyRow("x"), message('c'), read(), c.simple("begin"), read(), c.simple("commit"),

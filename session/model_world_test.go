@@ -54,7 +54,7 @@ type flight struct {
 
 // tally counts what a run has seen, so that a run that sees nothing is not taken for a good one.
 type tally struct {
-	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift, turns, trusted, pins int
+	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift, turns, trusted, pins, follows int
 }
 
 // event is one step, for the trace: $a, $b and $n stand in what for the numbers.
@@ -314,6 +314,12 @@ func (w *world) held(t *simTenant) (n int) {
 // acquire asks the pool on behalf of c.
 func (w *world) acquire(c *simClient) {
 	c.waiter.Handle, c.waiter.Most = c, c.tenant.most
+	if c.welcomed {
+		was := c.entry
+		if c.entry = c.lease.Entry(); c.entry != was {
+			w.Seen.follows++
+		}
+	}
 	c.tenant.waiting = append(c.tenant.waiting, c)
 	if w.terms.Transaction {
 		c.waiter.Entry = c.entry

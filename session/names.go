@@ -79,6 +79,7 @@ type own struct {
 type deeds struct {
 	pin   Pin
 	stirs bool
+	sets  settingSet
 	runs  bool // other prepared statements, by SQL
 }
 

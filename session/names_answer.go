@@ -46,7 +46,7 @@ func (l *Lease) record(m wire.Frame, refused bool) {
 	n := l.names
 	v := n.will
 	if !m.Whole() {
-		v = deeds{PinUnknown, true, true} // it is not read yet
+		v = deeds{pin: PinUnknown, stirs: true, runs: true} // it is not read yet
 	}
 	if n.inert || m.Type != 'E' && m.Type != 'B' && n.at == nil && len(n.name) == 0 && !n.strange {
 		return
@@ -76,8 +76,9 @@ func (l *Lease) record(m wire.Frame, refused bool) {
 	if m.Type == 'B' && n.at != nil {
 		l.pinned(n.at.does.pin)
 		l.stirs(n.at.does.stirs)
+		l.sets(n.at.does.sets, n.at.does.runs)
 	}
-	l.follow(m)
+	l.attend(m)
 }
 
 // recordDrop is for a message that drops the unnamed statement, or replaces it.
@@ -156,7 +157,7 @@ func (l *Lease) recordParse(m wire.Frame, v deeds) {
 		}
 		n.all[o.name] = o
 		n.at = o
-		l.adopt(o)
+		l.claim(o)
 	}
 	e := effect{number: l.owed.pushed, what: 'P', own: o, does: v}
 	size := len(m.Body) + ownOverhead
@@ -170,9 +171,9 @@ func (l *Lease) recordParse(m wire.Frame, v deeds) {
 	n.expect(e)
 }
 
-// adopt notes that another one's statement of the same name was closed in front of
+// claim notes that another one's statement of the same name was closed in front of
 // the Parse of o.
-func (l *Lease) adopt(o *own) {
+func (l *Lease) claim(o *own) {
 	n := l.names
 	for i := len(n.pending) - 1; i >= n.head; i-- {
 		if e := &n.pending[i]; e.what == cleared && e.own == nil && e.held.name == o.name {
@@ -422,8 +423,10 @@ func (l *Lease) unsure(o *own) {
 	if o.is.none() {
 		return
 	}
+	does := o.does
 	n.lose(o)
 	n.change++
+	o.does = does
 	o.is, o.unkept = version{session: l.entry.Session, change: n.change}, true
 	n.unkept++
 	l.stands(o, o.is)

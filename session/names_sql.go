@@ -23,7 +23,7 @@ func (l *Lease) planSQL(sql []byte, v *Verdict) step {
 	if n == nil {
 		return forward
 	}
-	n.will = deeds{pin: f.Pin, stirs: f.Stirs}
+	n.will = deeds{pin: f.Pin, stirs: f.Stirs, sets: changes(f)}
 	if n.inert || !f.Execute && !f.Stirs && f.Pin == PinNone || !f.DeallocateAll && !aboutStatements(sql) {
 		return forward
 	}
@@ -96,9 +96,9 @@ func deallocates(sql []byte) (name string, ok bool) {
 	return string(k), ok && simple && len(k) > 0
 }
 
-// follow takes a message that passes: what is about prepared statements runs with
+// attend takes a message that passes: what is about prepared statements runs with
 // the Query, or with some Execute of the turn.
-func (l *Lease) follow(m wire.Frame) {
+func (l *Lease) attend(m wire.Frame) {
 	n := l.names
 	if m.Type == 'Q' && n.about {
 		n.barrier = l.owed.pushed

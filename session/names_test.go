@@ -236,7 +236,7 @@ func TestAChangedDescriptionIsAnError(t *testing.T) {
 // TestAStatementLeavesWhatItLeavesWheneverItRuns: not only when it is prepared.
 func TestAStatementLeavesWhatItLeavesWheneverItRuns(t *testing.T) {
 	p := newParty(t, &Terms{MaxPrepared: 10})
-	p.as(1, parse("", "set application_name = 'x'"), parse("d", "discard all"))
+	p.as(1, parse("", "set seed = 0.5"), parse("d", "discard all"))
 	if p.as(1, runs("d")); p.lease.Pinned() != PinNone {
 		t.Fatalf("behind DISCARD ALL: %v", p.lease.Pinned())
 	}

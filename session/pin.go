@@ -1,5 +1,7 @@
 package session
 
+import "bytes"
+
 // Pin is a kind of state that a statement leaves in the session behind its
 // transaction. A client that has any keeps its backend, because no other one has it.
 type Pin uint8
@@ -7,7 +9,7 @@ type Pin uint8
 // The kinds, the empty one first.
 const (
 	PinNone     Pin = iota
-	PinSet          // SET, set_config that is not local to the transaction, setseed
+	PinSet          // SET of what is not followed, set_config likewise if it is not local to the transaction, setseed
 	PinListen       // LISTEN
 	PinTemp         // temporary tables and all else in pg_temp
 	PinLock         // advisory locks of the session
@@ -54,12 +56,13 @@ func (j *Judge) pin(p Pin) {
 // configCall follows the arguments of a set_config, of which only the third says
 // whether the setting outlives the transaction.
 type configCall struct {
-	on     bool
-	own    bool // of a setting that the guard holds to the session's own value
-	local  bool // the third argument is the word true
-	depth  int  // of brackets inside of the call
-	commas int  // at its own depth
-	words  int  // tokens of the third argument
+	on      bool
+	own     bool       // of a setting that the guard holds to the session's own value
+	follows settingSet // the setting, if it is followed
+	local   bool       // the third argument is the word true
+	depth   int        // of brackets inside of the call
+	commas  int        // at its own depth
+	words   int        // tokens of the third argument
 }
 
 // openConfig begins to follow a set_config. Within another one neither is told apart.
@@ -87,7 +90,7 @@ func (j *Judge) followConfig(t token) {
 	case (t.isSym(')') || t.isSym(']')) && c.depth == 0:
 		c.on = false
 		if !c.own && !(c.commas == 2 && c.local && c.words == 1) {
-			j.pin(PinSet)
+			j.outlives(c.follows)
 		}
 		return
 	case t.isSym(')'), t.isSym(']'):
@@ -200,9 +203,36 @@ func (j *Judge) followSet(t token) {
 		if t.kind == tokEnd {
 			j.scope = setNothing
 			if !j.ownsSetting() {
-				j.pin(PinSet)
+				j.outlives(j.follows)
 			}
+		} else if t.is("deferrable") {
+			j.follows = settingSet{}
 		}
 	case setNothing:
+	}
+}
+
+// followName notes the name of the setting that a SET is about, if it outlives the
+// transaction, can be followed and is no other one.
+func (j *Judge) followName(name []byte) {
+	if j.scope == setLasting && !j.wild && !j.clauses && j.set != setContext {
+		j.follows = j.follows.or(ordinaryPlaces[string(name)])
+	}
+}
+
+// outlives notes that settings are set for the session: those that are followed need
+// not keep the backend.
+func (j *Judge) outlives(s settingSet) {
+	if s.none() {
+		j.pin(PinSet)
+		return
+	}
+	j.effects.Sets = j.effects.Sets.or(s)
+}
+
+// madeThere notes that the literal may lead to where temporary objects are made.
+func (j *Judge) madeThere(t token) {
+	if t.kind == tokLit && bytes.Contains(t.text, []byte(tempSchema)) {
+		j.pin(PinTemp)
 	}
 }

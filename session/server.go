@@ -91,6 +91,9 @@ func (l *Lease) FromServer(p []byte, out *Out) (n int, err error) {
 			if err := l.reenter(out); err != nil {
 				return i, err
 			}
+			if err := l.readBack(out); err != nil {
+				return i, err
+			}
 		}
 	}
 	out.toClient(p[run:i])
@@ -162,7 +165,9 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 		err = l.backend.Report(m.Body)
 	case 'Z':
 		err = l.owed.ready(m.Body[0])
-		l.turn.expects = false
+		if l.turn.expects {
+			instead = l.untold(m)
+		}
 		l.probe.discarded = nil
 		l.turn.done = true
 		l.Stats.Queries++
@@ -181,6 +186,9 @@ func (l *Lease) entering(m wire.Frame, failure backendError) error {
 	case 'E':
 		return l.enterError(failure)
 	case 'D':
+		if l.asking() {
+			return l.readRow(m)
+		}
 		return l.confirmRow(m)
 	case 'Z':
 		if err := l.owed.ready(m.Body[0]); err != nil {

@@ -93,7 +93,10 @@ func (l *Lease) overstays() bool {
 // Detachable says that the client's transaction is over and that it leaves nothing
 // behind: the backend may serve another client until the next one begins. The
 // caller adds that no cancel is in flight.
-func (l *Lease) Detachable() bool {
+func (l *Lease) Detachable() bool { return l.rests() && l.followed() }
+
+// rests is Detachable, but for what the client has set.
+func (l *Lease) rests() bool {
 	return l.turn.done && l.turn.took && l.terms.Transaction && l.Pinned() == PinNone && !l.names.asks() && !l.cancelling && !l.leaving && !l.farewell &&
 		l.Poolable() && !l.client.scan.Inside() && !l.undone.any() && !l.fragile && !l.probe.on
 }

@@ -35,6 +35,7 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 	l.note(v)
 	l.pinned(v.Effects.Pin)
 	l.stirs(v.Effects.Stirs)
+	l.sets(changes(&v.Effects), v.Effects.Execute)
 	if m.Type == 'P' {
 		l.parsed(name, v.Effects, runsPrepared(sql), l.next())
 		return forward, Effects{}
@@ -156,6 +157,7 @@ func (l *Lease) judged(s *longStatement) error {
 	l.note(v)
 	l.pinned(v.Effects.Pin)
 	l.stirs(v.Effects.Stirs)
+	l.sets(changes(&v.Effects), v.Effects.Execute)
 	if s.typ == 'P' {
 		l.parsed(s.name, v.Effects, true, l.owed.number(0))
 		return nil

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -70,4 +71,20 @@ func (l *Lease) expected(body []byte) bool {
 	name, value, ok := wire.ParameterStatus(body)
 	first, is := l.backend.moved[name]
 	return ok && is && first == value
+}
+
+// untold ends the cycle with whose ReadyForQuery PostgreSQL reports what entering has
+// changed. What the client has changed back before that it does not report, and the
+// client believes otherwise: it is told in front of the message. nil: there is nothing.
+func (l *Lease) untold(ready wire.Frame) (instead []byte) {
+	l.turn.expects = false
+	for _, name := range slices.Sorted(maps.Keys(l.backend.moved)) {
+		if now := l.backend.Params.Value(name); now != l.backend.moved[name] {
+			instead = wire.AppendParameterStatus(instead, name, now)
+		}
+	}
+	if instead == nil {
+		return nil
+	}
+	return wire.AppendReadyForQuery(instead, ready.Body[0])
 }
