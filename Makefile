@@ -69,9 +69,9 @@ fuzz: ## fuzz every target for FUZZTIME (30s)
 		done; \
 	done
 
-clients: ## install object mappers of Python, Ruby and Node, and run their ordinary work through the guard
+clients: ## install drivers and object mappers of Python, Ruby, Node and Java, and run their ordinary work in both pool modes
 	integration/install.sh clients
-	go test -tags clients -count 1 -v -run ObjectMappers ./integration/
+	go test -tags clients -count 1 -v -run 'ObjectMappers|MoreDrivers' ./integration/
 
 oracle: ## hold the lexer and the guard against PostgreSQL's own scanner and parser, which are built first (cgo, minutes)
 	cd integration/oracle && CGO_ENABLED=1 go build -o $(TOOLS)/oracle .

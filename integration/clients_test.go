@@ -5,6 +5,7 @@ package integration
 import (
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -27,7 +28,19 @@ var mappers = []mapper{
 	{"typeorm", []string{"node", "mappers.js", "typeorm"}, true},
 	{"drizzle", []string{"node", "mappers.js", "drizzle"}, false},
 	{"kysely", []string{"node", "mappers.js", "kysely"}, false},
+	{"prisma", []string{"node", "mappers.js", "prisma"}, false},
+	{"hibernate", []string{"java", "-cp", hibernatePath, "Hibernate.java"}, false},
 }
+
+// hibernatePath is where Debian keeps what Hibernate needs.
+var hibernatePath = func() string {
+	var jars []string
+	for _, name := range strings.Fields(`postgresql hibernate3 hibernate-core hibernate-commons-annotations geronimo-jpa_2.0_spec
+		geronimo-jta-1.2-spec slf4j-api slf4j-nop dom4j antlr commons-collections3`) {
+		jars = append(jars, "/usr/share/java/"+name+".jar")
+	}
+	return strings.Join(jars, ":")
+}()
 
 // TestObjectMappersWorkWithTheGuard: nothing that they send is refused with the guard's defaults, but the
 // other tenant that each of them tries to be.
@@ -56,6 +69,39 @@ func migrating(database string) option {
 			"dsn":           strings.Replace(p.pg.backendDSN(database), "user=app_user", "user=app_owner", 1),
 			"password_file": filepath.Join(p.dir, "app_password"),
 			"require":       map[string]any{"role": "migrator"}, "allow_unsafe_role": true,
+		})
+	}
+}
+
+// moreTakers are drivers that are installed with the object mappers.
+var moreTakers = []taker{
+	{"psycopg", program("python", "/usr/bin/python3", "psycopg_turns.py")},
+	{"node-postgres", program("orm", "node", "turns.js", "pg")},
+	{"postgres.js", program("orm", "node", "turns.js", "postgresjs")},
+	{"prisma", program("orm", "node", "turns.js", "prisma")},
+	{"activerecord", program("orm", "ruby", "rails_turns.rb")},
+}
+
+// TestMoreDriversTakeTurnsOnFewBackends is TestDriversTakeTurnsOnFewBackends with them.
+func TestMoreDriversTakeTurnsOnFewBackends(t *testing.T) {
+	takeTurns(t, moreTakers)
+}
+
+// TestObjectMappersTakeTurnsOnFewBackends holds that the ordinary work of an application
+// needs no other settings in transaction mode: three programs of each tenant at once,
+// on two backends.
+func TestObjectMappersTakeTurnsOnFewBackends(t *testing.T) {
+	pg := sharedPostgres(t)
+	for _, m := range mappers {
+		t.Run(m.name, func(t *testing.T) {
+			p := inTransactions(t, pg, turnsBackends)
+			run := program("orm", m.command...)
+			var all sync.WaitGroup
+			for n := range 6 {
+				all.Go(func() { run(t, p.as(tenants[n%2])) })
+			}
+			all.Wait()
+			t.Logf("pins: %v", p.metrics(t).of("client_pins_total", "tenant_switches_total"))
 		})
 	}
 }

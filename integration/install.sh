@@ -61,6 +61,7 @@ if [[ ${1:-} == clients ]]; then
 	need ruby -- has ruby
 	need ruby-activerecord -- ruby -e 'require "active_record"'
 	need ruby-pg -- ruby -e 'require "pg"'
+	need libhibernate3-java -- test -e /usr/share/java/hibernate3.jar
 fi
 
 if ((${#missing[@]})); then
@@ -93,11 +94,21 @@ if [[ ${1:-} == servers ]]; then
 	fetch_servers
 	exit 0
 fi
+# make_prisma makes Prisma's client, which needs none of the engines that Prisma
+# would download. It stands among the packages.
+make_prisma() (
+	cd clients/orm
+	[[ ! node_modules/.prisma-client -nt schema.prisma ]] || return 0
+	PRISMA_SCHEMA_ENGINE_BINARY=/bin/true CHECKPOINT_DISABLE=1 node_modules/.bin/prisma generate --schema schema.prisma
+	touch node_modules/.prisma-client
+)
+
 shopt -s nullglob
 for lock in clients/*/package-lock.json; do
 	dir=$(dirname "$lock")
 	[[ $dir != clients/orm || ${1:-} == clients ]] || continue
 	if [[ ! $dir/node_modules/.package-lock.json -nt $lock ]]; then
-		(cd "$dir" && npm ci --no-audit --no-fund)
+		(cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund)
 	fi
 done
+[[ ${1:-} != clients ]] || make_prisma

@@ -139,6 +139,48 @@ func TestAnUnnamedStatementOutlivesItsBackend(t *testing.T) {
 	}
 }
 
+// TestACancelReachesAStatementThatWaits holds that a statement which waits for a
+// backend can be cancelled: the client cancels once, and does not know that it waits.
+// What it waits with fails, however harmless it is.
+func TestACancelReachesAStatementThatWaits(t *testing.T) {
+	pg := startPostgres(t)
+	p := inTransactions(t, pg, 1)
+	first, w := p.as(tenantA).login(t), p.as(tenantA).login(t)
+	first.do(simple("BEGIN"))
+	w.send(simple("BEGIN"), simple("SELECT pg_sleep(60)"))
+	waits := func() bool { return p.metrics(t).sum("client_connections", `state="waiting"`) == 1 }
+	eventually(t, 5*time.Second, "the statement waits", waits)
+	if err := w.cancel(true); err != nil {
+		t.Fatal(err)
+	}
+	first.do(simple("COMMIT"))
+	if _, code := lastError(w.until('Z', 1)); code != "57014" {
+		t.Errorf("the first statement ended with %q", code)
+	}
+	if err := w.cancel(true); err != nil { // of the next one, which runs
+		t.Fatal(err)
+	}
+	if _, code := lastError(w.until('Z', 1)); code != "57014" {
+		t.Errorf("the second one ended with %q", code)
+	}
+	for _, batch := range [][]byte{parse("mine", "SELECT 1"), join(bind("", "mine"), execute("", 0)), extended("SELECT 2")} {
+		first.do(simple("BEGIN"))
+		w.send(batch, syncMessage)
+		eventually(t, 5*time.Second, "the batch waits", waits)
+		if err := w.cancel(true); err != nil {
+			t.Fatal(err)
+		}
+		first.do(simple("COMMIT"))
+		if got := show(w.until('Z', 1)); !strings.Contains(got, "57014") {
+			t.Errorf("%q is answered with %s", batch, got)
+		}
+		w.do(parse("mine", "SELECT 1"), syncMessage)
+	}
+	if got := w.value("SELECT 'goes on'"); got != "goes on" {
+		t.Error(got)
+	}
+}
+
 // TestNobodyCanBindToTheProxysStatement holds, in every mode, that what enters
 // the context cannot be executed again with other values.
 func TestNobodyCanBindToTheProxysStatement(t *testing.T) {

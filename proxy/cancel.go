@@ -73,18 +73,17 @@ func (r *cancels) request(pid uint32, key []byte) {
 		r.server.metrics.cancel(resultUnknown)
 		return
 	}
-	b, ok := r.aim(c)
+	b, result, ok := r.aim(c)
 	if !ok {
 		return
 	}
 	if b == nil {
-		r.server.metrics.cancel(resultIdle)
+		r.server.metrics.cancel(result)
 		return
 	}
 	ctx, stop := context.WithTimeout(context.Background(), c.db.timeouts().CancelWait)
 	defer stop()
 	doubtful, err := b.be.Cancel(ctx)
-	result := resultOK
 	if err != nil {
 		result = resultFailed
 		r.server.log().Warn("cancel request failed", "database", b.db.name, "server_pid", b.be.PID, "error", err)
@@ -105,27 +104,31 @@ func (r *cancels) request(pid uint32, key []byte) {
 const cancelPause = time.Millisecond
 
 // aim finds the backend that runs a statement of the client's and keeps it for the
-// cancel; nil: there is none. ok is false when the client's loop has ended.
-func (r *cancels) aim(c *client) (b *backend, ok bool) {
+// cancel; nil: there is none, or the statement waits for one and is going to fail
+// when it has it. ok is false when the client's loop has ended.
+func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
 	for until := time.Now().Add(c.db.timeouts().CancelWait); ; {
 		target := make(chan *backend, 1)
 		early := false
 		asked := c.loop.post(func() {
 			b := c.backend
-			if b == nil || !c.lease.Cancellable() {
+			early = b != nil && c.lease.Early()
+			switch result = resultOK; {
+			case c.asking:
+				c.lease.Recall()
 				b = nil
-			} else if early = c.lease.Early(); early {
-				b = nil
-			} else {
+			case b == nil, early, !c.lease.Cancellable():
+				b, result = nil, resultIdle
+			default:
 				b.cancelling(1)
 			}
 			target <- b
 		})
 		if !asked {
-			return nil, false
+			return nil, "", false
 		}
 		if b = <-target; !early || time.Now().After(until) {
-			return b, true
+			return b, result, true
 		}
 		time.Sleep(cancelPause)
 	}

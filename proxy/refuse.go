@@ -139,7 +139,9 @@ func (r *refusal) level() slog.Level {
 func refuseStatement(d session.Denial) []byte {
 	switch {
 	case d.Changed: // PostgreSQL's own words
-		return wire.AppendError(nil, "ERROR", "0A000", "cached plan must not change result type", "")
+		return wire.AppendRoutineError(nil, "0A000", "cached plan must not change result type", "RevalidateCachedQuery")
+	case d.Canceled: // likewise
+		return wire.AppendRoutineError(nil, "57014", "canceling statement due to user request", "ProcessInterrupts")
 	case d.Fastpath:
 		return wire.AppendError(nil, "ERROR", "0A000", "function calls by the fastpath protocol are not supported through tenantgate",
 			"Call the function in a SELECT.")

@@ -169,6 +169,16 @@ func (l *Lease) decide(m wire.Frame, j *Judge) (step, Effects) {
 
 // classify decides on a message; the denial of a refused one is noted.
 func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
+	switch {
+	case !l.recalled || harmless(m.Type):
+	case !m.Whole() && m.Size() <= l.terms.StatementBuffer:
+		return await, Effects{}
+	default:
+		if l.recalled = false; m.Type == 'Q' || m.Type == 'P' || m.Type == 'B' {
+			l.denied(Denial{Canceled: true})
+			return refuse, Effects{}
+		}
+	}
 	switch m.Type {
 	case 'Q', 'P':
 		return l.statement(m, j)

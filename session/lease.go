@@ -45,6 +45,7 @@ type Denial struct {
 	Rule     Rule // of the guard; empty for the others
 	Fastpath bool // it is a FunctionCall
 	Changed  bool // the statement gives other columns than those that the client knows
+	Canceled bool // the client has cancelled it while it waited for a backend
 }
 
 // Lease is one client on one backend, from entering the context until the
@@ -62,6 +63,7 @@ type Lease struct {
 	leaving    bool // the client sent Terminate
 	cancelling bool // a cancel of the client's is in flight
 	farewell   bool // the backend said that it ends the connection
+	recalled   bool // the first statement of the transaction is to fail, see Recall
 
 	server  serverStream
 	client  clientStream
@@ -201,6 +203,10 @@ func (l *Lease) Cancelling(inFlight bool, out *Out) error {
 	}
 	return l.readBack(out)
 }
+
+// Recall cancels what the client has sent while it waits for a backend: the first
+// statement fails in front of PostgreSQL, as if the cancel had come while it ran.
+func (l *Lease) Recall() { l.recalled = true }
 
 // Cancellable says that PostgreSQL is running statements of the client and none
 // of the proxy's own.

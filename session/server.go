@@ -169,7 +169,7 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 			instead = l.untold(m)
 		}
 		l.probe.discarded = nil
-		l.turn.done = true
+		l.turn.done, l.recalled = true, false
 		l.Stats.Queries++
 		if l.owed.status == 'I' {
 			l.Stats.Transactions++

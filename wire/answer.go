@@ -11,18 +11,23 @@ const maxText = 8192
 // AppendError appends an ErrorResponse. severity is ERROR, FATAL or PANIC and code a SQLSTATE; an empty
 // hint is left out. Every string is cut at its first NUL and at 8 KiB.
 func AppendError(dst []byte, severity, code, message, hint string) []byte {
-	return appendReport(dst, 'E', severity, code, message, hint)
+	return appendReport(dst, 'E', severity, code, message, hint, "")
+}
+
+// AppendRoutineError appends an ERROR as the routine of PostgreSQL's reports it: some drivers go by its name.
+func AppendRoutineError(dst []byte, code, message, routine string) []byte {
+	return appendReport(dst, 'E', "ERROR", code, message, "", routine)
 }
 
 // AppendNotice appends a NoticeResponse. severity is WARNING, NOTICE, INFO, LOG or DEBUG; the rest is
 // as for [AppendError].
 func AppendNotice(dst []byte, severity, code, message, hint string) []byte {
-	return appendReport(dst, 'N', severity, code, message, hint)
+	return appendReport(dst, 'N', severity, code, message, hint, "")
 }
 
 // appendReport appends the fields of an ErrorResponse or NoticeResponse (PostgreSQL docs, "Error and
 // Notice Message Fields").
-func appendReport(dst []byte, typ byte, severity, code, message, hint string) []byte {
+func appendReport(dst []byte, typ byte, severity, code, message, hint, routine string) []byte {
 	dst, start := begin(dst, typ)
 	dst = appendField(dst, 'S', severity)
 	dst = appendField(dst, 'V', severity)
@@ -30,6 +35,9 @@ func appendReport(dst []byte, typ byte, severity, code, message, hint string) []
 	dst = appendField(dst, 'M', message)
 	if hint != "" {
 		dst = appendField(dst, 'H', hint)
+	}
+	if routine != "" {
+		dst = appendField(dst, 'R', routine)
 	}
 	return finish(append(dst, 0), start)
 }

@@ -159,7 +159,23 @@ async function kysely() {
   await db.destroy()
 }
 
-const programs = { pg, postgresjs, knex, sequelize, typeorm, drizzle, kysely }
+async function prisma() {
+  const { PrismaPg } = require('@prisma/adapter-pg')
+  const db = new (require('@prisma/client').PrismaClient)({ adapter: new PrismaPg({ host, port, user, password, database, max: 1 }) })
+  own((await db.user.findMany({ orderBy: { email: 'asc' } })).map((u) => u.email))
+  await db.$transaction(async (t) => {
+    const { id } = await t.organization.create({ data: { tenant_id: tenant, name: 'new', projects: { create: [{ tenant_id: tenant, name: 'p' }] } } })
+    console.log((await t.organization.findUnique({ where: { id }, include: { projects: true } })).projects.length)
+    await t.project.deleteMany({ where: { organization_id: id } })
+    await t.organization.delete({ where: { id } })
+  })
+  const failed = (e) => Promise.reject(Object.assign(e, { code: e.meta?.driverAdapterError?.cause?.originalCode }))
+  await binds(async (id) => (await db.$queryRawUnsafe(SET('$1'), id).catch(failed))[0].t)
+  await binds(async (id) => (await db.$queryRaw`SELECT set_config('app.current_tenant_id', ${id}, false) AS t`.catch(failed))[0].t)
+  await db.$disconnect()
+}
+
+const programs = { pg, postgresjs, knex, sequelize, typeorm, drizzle, kysely, prisma }
 programs[process.argv[2]]().catch((e) => {
   console.error(e)
   process.exit(1)

@@ -1,6 +1,7 @@
 """SQLAlchemy's ORM with psycopg2, its asyncpg dialect, and psycopg 3 beneath; with MIGRATE=1 its DDL."""
 
 import asyncio
+import os
 import uuid
 
 import psycopg
@@ -38,6 +39,10 @@ class Account(Base):
     email = sa.Column(sa.Text)
 
 
+# Others may be at the same work.
+NAME = f"new of {MARKER} by {os.getpid()}"
+
+
 def url(driver):
     return sa.engine.URL.create("postgresql+" + driver, USER, PASSWORD, HOST, PORT, DATABASE)
 
@@ -47,13 +52,13 @@ def sync():
     for _ in range(2):
         with Session(engine) as s:
             own(s.scalars(sa.select(Account.email).order_by(Account.email)))
-            org = Organization(name="new of " + MARKER, projects=[Project(name=f"p{n} of {MARKER}") for n in range(3)])
+            org = Organization(name=NAME, projects=[Project(name=f"p{n} of {MARKER}") for n in range(3)])
             s.add(org)
             s.flush()
             with s.begin_nested():
                 s.execute(insert(Organization).values(id=org.id, name="x").on_conflict_do_update(index_elements=["id"], set_={"name": org.name}))
             s.commit()
-            print(len(s.scalars(sa.select(Organization).options(selectinload(Organization.projects)).where(Organization.name.like("new of%"))).one().projects))
+            print(len(s.scalars(sa.select(Organization).options(selectinload(Organization.projects)).where(Organization.name.like(NAME + "%"))).one().projects))
             s.delete(org)
             s.commit()
             s.execute(sa.text(SET.format(":t")), {"t": TENANT})
