@@ -24,11 +24,14 @@ var followSessions = map[string][]exchange{
 	},
 	"unnamed": {
 		x(parse("", "SELECT 'mine', $1::int")), x(use("", "1")), x(describe('S', "")), x(use("", "2")), q("SELECT 1"), x(use("", "3")), x(parse("", "SELECT 'anew'")), x(use("")),
-		x(closeOf('S', "")), x(use("")), x(parse("", "SELECT 'third'")), x(parse("", "SELEC")), x(use("")), x(parse("", "SELECT 'fourth'")), q("BEGIN"), x(use("")), q("COMMIT"),
+		x(closeOf('S', "")), x(use("")), x(parse("", "SELECT 'third'")), x(parse("", "SELEC")), x(use("")), x(parse("", "SELECT 'fourth'")), q("SELECT 1; SELECT 1/0"), x(use("")),
 	},
+	"in a transaction": {x(parse("s", "SELECT 'mine'"), parse("", "SELECT 'unnamed'")), q("BEGIN"), x(use("")), x(use("s")), q("COMMIT"), x(use("s"))},
 	"failed before they have any effect": {
 		x(parse("", "SELECT 'old'"), parse("s", "SELECT 'old s'")), x(parse("", "SELECT '\xff'")), x(use("")), x(parse("s", "SELECT '\xff'")), x(use("s")), q("SELECT '\xff'"), x(use("")),
-		x(message('P', append(cstrings("", "SELECT 1"), 0)...)), x(use("")), x(message('P', append(cstrings("s", "SELECT 1"), 0, 9)...)), x(use("s")), {message('Q', []byte("SELECT 1\x00x")...), 1}, x(use("")),
+		x(message('P', append(cstrings("", "SELECT 1"), 0)...)), x(use("")), x(message('P', append(cstrings("s", "SELECT 1"), 0, 9)...)), x(use("s")),
+		{message('Q', []byte("SELECT 1\x00x")...), 1},
+		x(use("")),
 		q(`SELECT E'\xff'`), x(use("")), x(parse("", "SELECT 'new'")), x(parse("", `SELECT E'\xff'`)), x(use("")),
 	},
 	"skipped": {
@@ -49,7 +52,10 @@ var followSessions = map[string][]exchange{
 	},
 	"long names": {
 		x(parse(strings.Repeat("n", 63)+"a", "SELECT 'long'")), x(use(strings.Repeat("n", 63) + "b")), x(use(strings.Repeat("n", 62))), x(parse(strings.Repeat("n", 63), "SELECT 1")), x(use(strings.Repeat("n", 63) + "é")),
-		x(parse("é", "SELECT 'é'")), x(use("é")), x(parse(strings.Repeat("m", 63)+"é", "SELECT 'm'")), x(use(strings.Repeat("m", 63))), x(closeOf('S', strings.Repeat("m", 70))), x(use(strings.Repeat("m", 63) + "é")), x(closeOf('S', "é")), x(use("é")),
+		x(parse(strings.Repeat("m", 63)+"é", "SELECT 'm'")), x(use(strings.Repeat("m", 63))), x(closeOf('S', strings.Repeat("m", 70))), x(use(strings.Repeat("m", 63) + "é")),
+	},
+	"names of other bytes": {
+		x(use("é")), x(parse("é", "SELECT 'é'")), x(use("é")), x(closeOf('S', "é")), x(use("é")),
 	},
 	"large": {
 		x(parse("s", "SELECT length('"+strings.Repeat("x", 300_000)+"')"), parse("", "SELECT length('"+strings.Repeat("y", 300_000)+"')")), x(use("s")), x(use("")),
@@ -58,6 +64,12 @@ var followSessions = map[string][]exchange{
 	"changed by DDL": {
 		q("BEGIN"), q("ALTER TABLE plain_numbers ADD COLUMN added int"), q("ROLLBACK"), x(parse("s", "SELECT * FROM plain_numbers WHERE n = $1"), describe('S', "s")), x(use("s", "1")), x(use("s", "2")),
 	},
+}
+
+// keepBackends are the sessions of them that keep their backend for a while, or a
+// transaction open from one exchange to the next.
+var keepBackends = map[string]bool{
+	"names of other bytes": true, "large": true, "deallocated": true, "failed transactions": true, "changed by DDL": true, "in a transaction": true,
 }
 
 // TestPreparedStatementsFollowTheirClient plays sessions direct and through two
@@ -77,7 +89,7 @@ func TestPreparedStatementsFollowTheirClient(t *testing.T) {
 					if split > 0 && name == "large" {
 						continue
 					}
-					others := newOthers(t, p)
+					others := newOthers(t, p, size == 2 && !keepBackends[name])
 					got := followed(p.as(tenantA), t, session, others.meddle, split)
 					others.leave()
 					for n := range got {
@@ -119,41 +131,41 @@ func followed(ep endpoint, t *testing.T, session []exchange, between func(n int)
 	return answers
 }
 
-// others are two more sessions of the same client.
+// others are three more sessions of the same client.
 type others struct {
-	t        *testing.T
-	holder   *wire // takes the backend that was used last
+	holders  [2]*wire // the first holds one of the two backends; nil: it is left free
 	prepares *wire
-	open     bool
 }
 
-func newOthers(t *testing.T, p *proxy) *others {
-	return &others{t: t, holder: p.as(tenantA).login(t), prepares: p.as(tenantA).login(t)}
-}
-
-// meddle prepares other statements under the same names, and sees to it that the next
-// transaction runs on another backend than the last.
-func (o *others) meddle(n int) {
-	if o.open {
-		o.holder.do(simple("ROLLBACK"))
-		o.open = false
+func newOthers(t *testing.T, p *proxy, hold bool) *others {
+	o := &others{prepares: p.as(tenantA).login(t)}
+	if hold {
+		o.holders = [2]*wire{p.as(tenantA).login(t), p.as(tenantA).login(t)}
+		o.holders[0].do(simple("BEGIN"))
 	}
-	for _, name := range []string{"s", "t", "a", "b", "r", strings.Repeat("n", 63), ""} {
+	return o
+}
+
+// meddle prepares other statements under the same names, on the backend on which the
+// next transaction is going to run: often another one than that of the last.
+func (o *others) meddle(n int) {
+	if o.holders[0] != nil && n%2 == 0 {
+		o.holders[1].do(simple("BEGIN"))
+		o.holders[0].do(simple("ROLLBACK"))
+		o.holders[0], o.holders[1] = o.holders[1], o.holders[0]
+	}
+	for _, name := range []string{"s", "t", "a", "b", "r", strings.Repeat("n", 63), strings.Repeat("m", 63), ""} {
 		if n%3 == 2 {
 			o.prepares.do(closeOf('S', name), syncMessage)
 		}
 		o.prepares.do(parse(name, fmt.Sprintf("SELECT 'foreign %s %d'", name, n)), syncMessage)
 	}
-	if n%2 == 1 {
-		o.holder.do(simple("BEGIN"))
-		o.open = true
-	}
 }
 
 func (o *others) leave() {
-	if o.open {
-		o.holder.do(simple("ROLLBACK"))
+	for _, w := range append(o.holders[:], o.prepares) {
+		if w != nil {
+			w.close()
+		}
 	}
-	o.holder.close()
-	o.prepares.close()
 }

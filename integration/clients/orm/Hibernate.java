@@ -65,7 +65,7 @@ public class Hibernate {
 
   /** What one client does: reads, a commit, a rollback, and a write that is refused. */
   static String work(SessionFactory factory, int n) {
-    String memo = "new of " + MARKER + " by " + n;
+    String memo = "new of " + MARKER + " by " + ProcessHandle.current().pid() + " " + n;
     for (int turn = 0; turn < 12; turn++) {
       Session s = factory.openSession();
       try {

@@ -12,6 +12,10 @@ class Driver:
     Error = asyncpg.PostgresError
 
     @staticmethod
+    def changed(_):
+        return None
+
+    @staticmethod
     async def connect(**place):
         return await asyncpg.connect(ssl=False, **place)
 

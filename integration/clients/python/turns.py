@@ -90,11 +90,14 @@ async def run(db):
         for step in (prepared, failing, transaction, copy, cancel):
             await each(step.__name__, step)
 
+    changed = False
+
     async def described(db, c, n):
-        return [await db.outcome(c, "SELECT * FROM " + TABLE) for _ in range(8)]
+        seen = [await db.outcome(c, "SELECT * FROM " + TABLE) for _ in range(8)]
+        return [changed and db.changed(rows) or rows for rows in seen]
 
     await each("described", described)
-    owner = await db.connect(**OWNER)
+    owner, changed = await db.connect(**OWNER), True
     await db.rows(owner, f"ALTER TABLE {TABLE} ADD COLUMN c int DEFAULT 3")
     await each("a column more", described)
     await db.rows(owner, f"ALTER TABLE {TABLE} ALTER COLUMN a TYPE text")
