@@ -41,6 +41,7 @@ type names struct {
 	todo    []todo
 	at      *own // the statement that it is about
 	name    []byte
+	shows   bool   // it describes a portal
 	inert   bool   // it has no effect: it is skipped, or fails too early
 	maybe   bool   // it may fail before it has any effect
 	strange bool   // it makes a statement that cannot be followed
@@ -54,14 +55,16 @@ type names struct {
 	tripped bool   // … and PostgreSQL skips it because of such an error
 	fault   error  // ends the session
 
-	shown uint64 // the first half of the description that is being read
+	params  uint64 // of the description that is being read
+	portal  *own   // what the unnamed portal was bound from
+	portals map[string]*own
 }
 
 // own is a statement of the client's.
 type own struct {
 	name   string
 	is     version // none: the client has no such statement
-	shown  uint64  // how it was described to the client; 0: it was not
+	shown  shown   // how it was described to the client
 	unkept bool    // its Parse is not kept: the client keeps its backend
 	size   int     // what is counted for it
 	does   deeds
@@ -135,6 +138,8 @@ func (n *names) begins(s *shelf) {
 	s.begin()
 	n.turn++
 	n.until, n.barrier, n.marked, n.chain = 0, 0, 0, chain{}
+	n.portal = nil
+	clear(n.portals)
 }
 
 // pins says that the client has statements that cannot follow it.
@@ -151,7 +156,7 @@ func (n *names) holds(a *answers) bool {
 func (l *Lease) plan(m wire.Frame) step {
 	n := l.names
 	n.todo, n.at, n.name, n.drops = n.todo[:0], nil, nil, nil
-	n.inert, n.maybe, n.strange, n.about, n.prompt = false, false, false, false, false
+	n.inert, n.maybe, n.strange, n.about, n.prompt, n.shows = false, false, false, false, false, false
 	n.given, n.aside = n.aside, false
 	if n.given && n.tripped && l.owed.skipping && m.Type == 'Q' {
 		return resync
@@ -177,8 +182,11 @@ func (l *Lease) plan(m wire.Frame) step {
 			return await // at most 10,000 bytes
 		}
 		kind, name, ok := wire.CloseOrDescribe(m.Body)
+		if ok && kind == 'P' {
+			n.planPortal(m.Type, name)
+		}
 		if !ok || kind != 'S' {
-			n.inert = true
+			n.inert = !n.shows
 			return forward
 		}
 		if m.Type == 'D' {
@@ -298,6 +306,9 @@ func (l *Lease) planDrop(m wire.Frame, body []byte) step {
 // planAside has the client's message wait for what is sent in front of it when that
 // prepares something that the message itself may do without: its error is not its own.
 func (l *Lease) planAside() step {
+	if l.names.given {
+		return forward // what is left to be sent is the message's own
+	}
 	for _, t := range l.names.todo {
 		if t.what == supplied {
 			l.names.aside = true
@@ -350,7 +361,7 @@ func (l *Lease) refer(o *own, name []byte, used bool) step {
 		} else if o != nil {
 			o.turn, o.number = n.turn, 0
 		}
-	case there && h.is == o.is && (o.shown == 0 || h.shown == o.shown):
+	case there && h.is == o.is && o.shown.fits(h.shown):
 		o.on, o.turn, o.number, o.changed = h, n.turn, 0, false
 	case !used && o != &n.unnamed:
 		if there && h.is == doubtful {
@@ -369,7 +380,7 @@ func (l *Lease) refer(o *own, name []byte, used bool) step {
 			l.planRoom()
 		}
 		n.todo = append(n.todo, todo{supplied, o, nil})
-		if o.shown != 0 {
+		if o.shown.any() {
 			n.todo = append(n.todo, todo{shownAgain, o, nil})
 			return ask
 		}

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 	"unicode/utf8"
 	"unique"
@@ -23,7 +22,9 @@ type effect struct {
 	does     deeds
 	maybe    bool // it may fail before it has any effect
 	early    bool // … and has perhaps done so
+	absent   bool // the backend had nothing of the client's under the name before
 	done     bool // of effectDeallocate: it was run
+	portal   bool // of 'D': a portal is described
 }
 
 // Effects of messages that are not answered by themselves.
@@ -67,11 +68,14 @@ func (l *Lease) record(m wire.Frame, refused bool) {
 		l.recordClose()
 	case 'D':
 		if n.at != nil {
-			n.expect(effect{number: l.owed.pushed, what: 'D', own: n.at})
+			n.expect(effect{number: l.owed.pushed, what: 'D', own: n.at, portal: n.shows})
 		}
 	}
 	if refused {
 		return
+	}
+	if m.Type == 'B' {
+		n.binds(m)
 	}
 	if m.Type == 'B' && n.at != nil {
 		l.pinned(n.at.does.pin)
@@ -91,6 +95,7 @@ func (l *Lease) recordDrop(e effect) {
 	if o.turn == n.turn && o.number == 0 {
 		o.owed++
 	} else {
+		e.absent = o.turn != n.turn
 		h.is = doubtful
 		n.pledge(o, e.number, l.bindings.batch)
 	}
@@ -264,9 +269,9 @@ func (l *Lease) resolve(m wire.Frame, owner entry, code string) {
 	n.tripped = n.tripped || m.Type == 'E' && owner.ofNames()
 	switch m.Type {
 	case 't':
-		n.shown = 0
+		n.params = 0
 		if m.Whole() {
-			n.shown = maphash.Bytes(shownSeed, m.Body) | 1
+			n.params = maphash.Bytes(shownSeed, m.Body) | 1
 		}
 	case 'E': // of a Query, behind which its ReadyForQuery comes
 		for i := n.head; i < len(n.pending) && n.pending[i].number == l.owed.erred; i++ {
@@ -332,7 +337,7 @@ func (n *names) lose(o *own) {
 	if o == &n.unnamed {
 		n.from, n.to = 0, 0
 	}
-	o.is, o.size, o.unkept, o.shown, o.changed, o.does = version{}, 0, false, 0, false, deeds{}
+	o.is, o.size, o.unkept, o.shown, o.changed, o.does = version{}, 0, false, shown{}, false, deeds{}
 }
 
 // together notes that client and backend have the same under the name from now on.
@@ -376,7 +381,7 @@ func (l *Lease) succeeded(e *effect, m wire.Frame) {
 		l.described(e, m)
 	case effectDrop:
 		if e.early {
-			l.unsure(o)
+			l.unsure(o, e.absent)
 			return
 		}
 		n.lose(o)
@@ -395,7 +400,7 @@ func (l *Lease) succeeded(e *effect, m wire.Frame) {
 // stands notes that o is on the backend.
 func (l *Lease) stands(o *own, is version) {
 	h := l.backend.shelf.put(o.name)
-	h.is, h.shown = is, 0
+	h.is, h.shown = is, shown{}
 	o.on = h
 	l.names.together(o)
 }
@@ -407,7 +412,7 @@ func (l *Lease) erred(e *effect, code string) {
 	case e.what == 'P' && o != &n.unnamed:
 		n.bytes -= e.size
 	case e.what == 'P' && e.early:
-		l.unsure(o)
+		l.unsure(o, e.absent)
 	case e.what == 'P': // PostgreSQL drops the old one first
 		n.lose(o)
 		s.drop(&s.unnamed)
@@ -417,10 +422,14 @@ func (l *Lease) erred(e *effect, code string) {
 	}
 }
 
-// unsure notes that what stands under the name is what did before, or nothing.
-func (l *Lease) unsure(o *own) {
+// unsure notes that what stands under the name is what did before, or nothing. absent
+// says that the backend has had nothing: it is given it when it is needed.
+func (l *Lease) unsure(o *own, absent bool) {
 	n := l.names
-	if o.is.none() {
+	if absent {
+		o.turn = 0
+	}
+	if o.is.none() || absent {
 		return
 	}
 	does := o.does
@@ -440,56 +449,4 @@ func (n *names) skipped(e *effect) {
 	if o := e.own; o != nil && o.turn == n.turn && (o.number == e.number || e.what == shownAgain) {
 		o.turn = 0
 	}
-}
-
-// shownSeed makes descriptions comparable in one process.
-var shownSeed = maphash.MakeSeed()
-
-// described takes the second part of the description of a statement, and holds it
-// against what the client was told before.
-func (l *Lease) described(e *effect, m wire.Frame) {
-	n, o := l.names, e.own
-	shown := n.shown
-	if m.Type == 'T' && shown != 0 {
-		shown = columns(m, shown)
-	}
-	h := n.on(&l.backend.shelf, o, nil)
-	if e.what == 'D' {
-		if o.shown = shown; h != nil {
-			h.shown = shown
-		}
-		return
-	}
-	o.changed = shown != 0 && shown != o.shown
-	if h != nil {
-		h.shown = shown
-		if shown == 0 {
-			h.shown = o.shown // too large to be compared
-		}
-	}
-	n.together(o)
-}
-
-// columns adds what a RowDescription says of columns to a description: what
-// PostgreSQL compares, which is not the table that they come from. 0: it is too large.
-func columns(m wire.Frame, shown uint64) uint64 {
-	if !m.Whole() || len(m.Body) < 2 {
-		return 0
-	}
-	var h maphash.Hash
-	h.SetSeed(shownSeed)
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], shown)
-	_, _ = h.Write(b[:])
-	for rest := m.Body[2:]; len(rest) > 0; {
-		name, after, ok := wire.CString(rest)
-		const size = 4 + 2 + 4 + 2 + 4 + 2
-		if !ok || len(after) < size {
-			return 0
-		}
-		_, _ = h.Write(name)
-		_, _ = h.Write(after[6 : size-2])
-		rest = after[size:]
-	}
-	return h.Sum64() | 1
 }

@@ -200,11 +200,17 @@ func TestMemoryOfStatementsIsBounded(t *testing.T) {
 // TestAChangedDescriptionIsAnError, as it is on one backend, before a row is misread.
 func TestAChangedDescriptionIsAnError(t *testing.T) {
 	described := message('D', "Ss\x00")
-	for _, describes := range []bool{true, false} {
+	for how, describes := range map[string][]byte{
+		"not at all":      nil,
+		"by its name":     described,
+		"by a portal":     bytes.Join([][]byte{bindTo("", "s"), message('D', "P\x00"), execute("", 0)}, nil),
+		"by a portal's":   bytes.Join([][]byte{bindTo("p", "s"), message('D', "Pp\x00"), message('C', "Pp\x00")}, nil),
+		"by many portals": bytes.Repeat(bytes.Join([][]byte{bindTo("p", "s"), message('D', "Pp\x00"), message('C', "Pp\x00")}, nil), 2*maxPortals),
+	} {
 		p := newParty(t, &Terms{MaxPrepared: 10})
 		p.as(1, parse("s", "select 1 1"))
-		if describes {
-			p.as(1, described)
+		if describes != nil {
+			p.as(1, describes)
 		}
 		p.as(2, parse("s", "select 2 1")) // takes its place
 		if got := p.as(1, runs("s")); got != "2DCZ" {
@@ -212,15 +218,18 @@ func TestAChangedDescriptionIsAnError(t *testing.T) {
 		}
 		p.as(2, runs("s"))
 		p.pg.columns = append([]byte{0, 1}, "a\x00\x00\x00\x00\x01\x00\x01\x00\x00\x00\x17\x00\x04\xff\xff\xff\xff\x00\x00"...)
-		want := map[bool]string{true: "E0A000Z", false: "2DCZ"}[describes]
+		want := "E0A000Z"
+		if describes == nil {
+			want = "2DCZ"
+		}
 		for range 2 {
 			if got := p.as(1, runs("s")); got != want {
-				t.Errorf("described: %v; with other columns it answers %s, want %s", describes, got, want)
+				t.Errorf("described %s; with other columns it answers %s, want %s", how, got, want)
 			}
 		}
 		p.as(2, runs("s"))
 		if got := p.as(1, runs("s")); got != want {
-			t.Errorf("described: %v; prepared again it answers %s, want %s", describes, got, want)
+			t.Errorf("described %s; prepared again it answers %s, want %s", how, got, want)
 		}
 		if p.as(1, message('C', "Ss\x00"), parse("s", "select 1 1"), described); p.as(1, runs("s")) != "2DCZ" {
 			t.Error("a new one of that name fails, too")

@@ -23,7 +23,7 @@ var doubtful = version{change: math.MaxUint64}
 type held struct {
 	name         string
 	is           version
-	shown        uint64 // how it was described; 0: it was not
+	shown        shown  // how it was described
 	turn         uint64 // of the shelf's turns, when it was used last
 	shelf        *shelf // nil: it is not there any more
 	newer, older *held
@@ -88,7 +88,7 @@ func (s *shelf) doubt() {
 
 // drop notes that nothing stands under the name any more.
 func (s *shelf) drop(h *held) {
-	h.is, h.shown = version{}, 0
+	h.is, h.shown = version{}, shown{}
 	if h == &s.unnamed || h.shelf == nil {
 		return
 	}
