@@ -165,26 +165,6 @@ func (a *answers) last(kind byte) bool {
 	return true
 }
 
-// number is that of the entry of the message of the extended protocol that was sent
-// last, or with next 1 of the one that is sent next; 0, which no entry has, when
-// PostgreSQL skips it.
-func (a *answers) number(next uint64) uint64 {
-	if a.skipping {
-		return 0
-	}
-	return a.pushed + uint64(a.coming) + next
-}
-
-// take pops f, the entry in front, and notes its number.
-func (a *answers) take(f entry, kind byte) (entry, error) {
-	number := a.pushed - uint64(a.n) + 1
-	f, err := a.popIf(f, kind)
-	if err == nil {
-		a.taken = number
-	}
-	return f, err
-}
-
 // full says that no more may be forwarded before some answers have arrived.
 func (a *answers) full() bool { return a.n >= maxOwed }
 

@@ -19,6 +19,9 @@ func (a *answers) wantsData() bool {
 	return !ended || a.front().extended()
 }
 
+// fed says that a COPY FROM STDIN takes what is sent now for its data.
+func (a *answers) fed() bool { return a.copying && a.wantsData() && !a.queued(copyEnd) }
+
 // lost says that it is open whether PostgreSQL would skip what is sent now.
 func (a *answers) lost() bool { return a.adrift && !a.queued('S') }
 

@@ -149,17 +149,3 @@ func (l *Lease) tagged(body []byte, number uint64) {
 		n.untracked = true // which one cannot be told
 	}
 }
-
-// forget notes that neither the client nor the backend has a statement with a name
-// any more.
-func (n *names) forget(s *shelf) {
-	for _, o := range n.all {
-		n.lose(o)
-		o.turn, o.number = n.turn, 0
-		if o.owed == 0 {
-			delete(n.all, o.name)
-		}
-	}
-	n.untracked = false
-	s.clear()
-}

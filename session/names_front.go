@@ -1,0 +1,208 @@
+package session
+
+import (
+	"errors"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// todo is a message that is sent in front of the client's.
+type todo struct {
+	what entry // supplied, standIn, cleared or shownAgain
+	own  *own
+	held *held
+}
+
+var (
+	errLost     = errors.New("a prepared statement is not where it was left")
+	errLongName = &wire.Violation{Text: "the name of a prepared statement is too long"}
+)
+
+// refer plans what makes the backend have what the client has under a name; with used
+// false, anything at all if the client has something: its Parse is to fail of it.
+func (l *Lease) refer(o *own, name []byte, used bool) step {
+	n, s := l.names, &l.backend.shelf
+	switch {
+	case o != nil && o.turn == n.turn:
+		if o.number == 0 || o.batch == l.bindings.batch {
+			return forward
+		}
+		if o.number > l.owed.through() {
+			return n.wait(o.number, false)
+		}
+	case n.barrier > l.owed.through():
+		return n.wait(n.barrier, l.owed.unsynced)
+	}
+	h := n.on(s, o, name)
+	if o == &n.unnamed {
+		h = l.unnamedThere()
+	}
+	there := h != nil && !h.is.none()
+	if there {
+		s.touch(h) // what is sent about it now must not be followed by a Close to make room
+	}
+	switch {
+	case o == nil || o.is.none():
+		if there {
+			n.todo = append(n.todo, todo{cleared, o, h})
+		} else if o != nil {
+			o.turn, o.number = n.turn, 0
+		}
+	case there && h.is == o.is && o.shown.fits(h.shown):
+		o.on, o.turn, o.number, o.changed = h, n.turn, 0, false
+	case !used && o != &n.unnamed:
+		if there && h.is == doubtful {
+			n.todo = append(n.todo, todo{what: cleared, held: h})
+		}
+		if !there || h.is == doubtful {
+			n.todo = append(n.todo, todo{what: standIn, own: o})
+		}
+	case o.unkept:
+		n.fault = errLost
+		return await
+	default:
+		if there {
+			n.todo = append(n.todo, todo{cleared, o, h})
+		} else if o != &n.unnamed {
+			l.planRoom()
+		}
+		n.todo = append(n.todo, todo{supplied, o, nil})
+		if o.shown.any() {
+			n.todo = append(n.todo, todo{shownAgain, o, nil})
+			return ask
+		}
+	}
+	return forward
+}
+
+// unnamedThere is the backend's unnamed statement when the message at hand arrives
+// there; nil: there is none.
+func (l *Lease) unnamedThere() *held {
+	if h := &l.backend.shelf.unnamed; !h.is.none() && l.turn.ahead != aheadDue {
+		return h
+	}
+	return nil // entering leaves none
+}
+
+// on is what the backend has under the name of o, or under name.
+func (n *names) on(s *shelf, o *own, name []byte) *held {
+	switch {
+	case o == &n.unnamed:
+		return &s.unnamed
+	case o == nil:
+		return s.byName[string(name)]
+	case o.on != nil && o.on.shelf == s:
+		return o.on
+	}
+	return s.byName[o.name]
+}
+
+// planRoom sees to it that the backend's statements do not become too many.
+func (l *Lease) planRoom() {
+	const atOnce = 2
+	s := &l.backend.shelf
+	over := len(s.byName) + 1 - l.terms.MaxPrepared
+	for h := s.oldest; h != nil && over > 0 && h.turn != s.turn && len(l.names.todo) < atOnce; h = h.newer {
+		h.is = doubtful
+		l.names.todo = append(l.names.todo, todo{cleared, nil, h})
+		over--
+	}
+}
+
+// wait holds the client until the answer of that number is there. With prompt
+// PostgreSQL must be told to send it.
+func (n *names) wait(number uint64, prompt bool) step {
+	n.todo, n.until, n.prompt = n.todo[:0], number, prompt
+	return await
+}
+
+// awaits is called when the message at hand does not pass yet.
+func (l *Lease) awaits(s step, out *Out) error {
+	n := l.names
+	switch {
+	case n.fault != nil:
+		return n.fault
+	case s == ask:
+		if l.turn.ahead == aheadDue {
+			if err := l.enterAhead(out); err != nil {
+				return err
+			}
+		}
+		quiet := n.aside && l.owed.betweenBatches()
+		if err := l.supply(out); err != nil {
+			return err
+		}
+		n.tripped, n.until = false, l.owed.pushed
+		if quiet {
+			out.toServer(syncMessage)
+			l.owed.sent('S', injected)
+			n.sync = l.owed.pushed
+			return nil
+		}
+		l.prompts(out)
+	case n.prompt:
+		l.prompts(out)
+	}
+	return nil
+}
+
+// betweenBatches says that PostgreSQL does not skip what is sent now, whatever
+// becomes of what it has, and that a Sync ends nothing.
+func (a *answers) betweenBatches() bool {
+	if a.unsynced || a.skipping || a.copying || a.adrift {
+		return false
+	}
+	for i := a.n - 1; i >= 0; i-- {
+		switch e := a.at(i); {
+		case e.kind() == 'S':
+			return true
+		case !e.endsCycle():
+			return e.is(ahead) // an error in which ends the session
+		}
+	}
+	return true
+}
+
+// supply sends what was planned.
+func (l *Lease) supply(out *Out) (err error) {
+	n := l.names
+	for _, t := range n.todo {
+		var msg []byte
+		l.owed.push(t.what)
+		l.owed.unsynced = true
+		e := effect{number: l.owed.pushed, what: t.what, own: t.own, held: t.held}
+		switch t.what {
+		case supplied:
+			msg, e.is = n.again(t.own), t.own.is
+		case standIn:
+			e.own, e.held, t.own = nil, l.backend.shelf.put(t.own.name), nil
+			e.held.is = doubtful
+			msg, err = wire.AppendParse(nil, e.held.name, "rollback")
+		case cleared:
+			t.held.is = doubtful
+			msg, err = wire.AppendClose(nil, 'S', t.held.name)
+		case shownAgain:
+			msg, err = wire.AppendDescribe(nil, 'S', t.own.name)
+		}
+		if err != nil {
+			return err
+		}
+		out.toServer(msg)
+		if o := t.own; o != nil {
+			n.pledge(o, l.owed.pushed, l.bindings.batch)
+			o.changed = false
+		}
+		n.pending = append(n.pending, e)
+	}
+	n.todo = n.todo[:0]
+	return nil
+}
+
+// syncMessage is a Sync.
+var syncMessage = wire.AppendSync(nil)
+
+// prompts has PostgreSQL send the answers that it has.
+func (l *Lease) prompts(out *Out) {
+	out.toServer(flush)
+	l.owed.sent('H', injected)
+}

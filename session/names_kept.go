@@ -1,0 +1,110 @@
+package session
+
+import (
+	"unicode/utf8"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// maxKept bounds, in bytes, what is kept for one client of its Parses, and
+// ownOverhead is added for each. A client with more keeps its backend.
+const (
+	maxKept     = 512 << 10
+	ownOverhead = 256
+	maxOwn      = maxKept / ownOverhead
+)
+
+// keepUnnamed keeps the Parse of an unnamed statement.
+func (l *Lease) keepUnnamed(m wire.Frame, v deeds) effect {
+	n := l.names
+	n.change++
+	e := effect{what: 'P', is: version{session: l.entry.Session, change: n.change}, does: v, maybe: n.maybe}
+	if e.unkept = !m.Whole() || l.backend.otherwise() || len(m.Body) > maxKept-n.bytes; !e.unkept {
+		n.compact()
+		if e.unkept = len(n.kept)+len(m.Body) > maxKept; !e.unkept {
+			e.from = len(n.kept)
+			n.kept = append(n.kept, m.Body...)
+			e.to = len(n.kept)
+		}
+	}
+	return e
+}
+
+// compact drops what is not needed any more of what is kept.
+func (n *names) compact() {
+	const large = 16 << 10
+	from := n.from
+	if n.unnamed.is.none() || n.unnamed.unkept {
+		from, n.from, n.to = len(n.kept), 0, 0
+		for i := n.head; i < len(n.pending); i++ {
+			if e := &n.pending[i]; e.to > 0 {
+				from = e.from
+				break
+			}
+		}
+		n.from, n.to = from, from
+	}
+	if from == 0 {
+		return
+	}
+	rest := copy(n.kept, n.kept[from:])
+	if n.kept = n.kept[:rest]; cap(n.kept) > large && rest < cap(n.kept)/4 {
+		n.kept = append([]byte(nil), n.kept...)
+	}
+	n.from, n.to = n.from-from, n.to-from
+	for i := n.head; i < len(n.pending); i++ {
+		if e := &n.pending[i]; e.to > 0 {
+			e.from, e.to = e.from-from, e.to-from
+		}
+	}
+}
+
+// again is the Parse of a statement.
+func (n *names) again(o *own) []byte {
+	if o == &n.unnamed {
+		body := n.kept[n.from:n.to]
+		return append(appendHeader(make([]byte, 0, wire.HeaderSize+len(body)), 'P', len(body)), body...)
+	}
+	body := o.is.parse.Value()
+	return append(appendHeader(make([]byte, 0, wire.HeaderSize+len(body)), 'P', len(body)), body...)
+}
+
+// appendHeader begins a message with a body of that size.
+func appendHeader(dst []byte, typ byte, size int) []byte {
+	n := uint32(size) + 4
+	return append(dst, typ, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// otherwise says that the backend may read a text in another way than those on which
+// the session's own settings are in force.
+func (b *Backend) otherwise() bool {
+	if len(b.moved) == 0 {
+		return false
+	}
+	_, encoding := b.moved["client_encoding"]
+	_, strings := b.moved["standard_conforming_strings"]
+	return encoding || strings
+}
+
+// ascii says that a text means the same in all encodings.
+func ascii(text []byte) bool {
+	for _, c := range text {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// unreadable says whether the text of a message fails as the message is read, which
+// is before it has any effect, because it is not valid in its encoding; or whether
+// it may.
+func (b *Backend) unreadable(text []byte) (certain, maybe bool) {
+	switch {
+	case ascii(text):
+		return false, false
+	case b.Params.Value("client_encoding") == "UTF8" && b.Params.Value("server_encoding") == "UTF8":
+		return !utf8.Valid(text), false
+	}
+	return false, true
+}

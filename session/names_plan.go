@@ -1,0 +1,205 @@
+package session
+
+import (
+	"bytes"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
+
+// plan decides what is sent in front of a message of the client's. await means that
+// more of it is needed, or that the lease is Holding now; ask that the answer to what
+// is sent is wanted before the message passes.
+func (l *Lease) plan(m wire.Frame) step {
+	n := l.names
+	n.todo, n.at, n.name, n.drops = n.todo[:0], nil, nil, nil
+	n.inert, n.maybe, n.strange, n.about, n.prompt, n.shows = false, false, false, false, false, false
+	n.given, n.aside = n.aside, false
+	if n.given && n.tripped && l.owed.skipping && m.Type == 'Q' {
+		return resync
+	}
+	if l.owed.skipping || l.owed.fed() {
+		n.inert = true // it is skipped, or ends the connection
+		return forward
+	}
+	switch m.Type {
+	case 'B':
+		_, name, ok := wire.BindNames(m.Body)
+		if !ok {
+			return n.incomplete(m)
+		}
+		return l.planUse(m, name)
+	case 'P':
+		return l.planParse(m)
+	case 'Q', 'F':
+		n.at = &n.unnamed
+		return l.planDrop(m, m.Body)
+	case 'C', 'D':
+		if !m.Whole() {
+			return await // at most 10,000 bytes
+		}
+		kind, name, ok := wire.CloseOrDescribe(m.Body)
+		if ok && kind == 'P' {
+			n.planPortal(m.Type, name)
+		}
+		if !ok || kind != 'S' {
+			n.inert = !n.shows
+			return forward
+		}
+		if m.Type == 'D' {
+			return l.planUse(m, name)
+		}
+		n.inert = !n.find(name)
+	}
+	return forward
+}
+
+// incomplete is about a message whose names are not all there.
+func (n *names) incomplete(m wire.Frame) step {
+	switch {
+	case m.Whole():
+		n.inert = true // malformed: PostgreSQL refuses it
+		return forward
+	case len(m.Body) >= gatherLimit:
+		n.fault = errLongName
+	}
+	return await
+}
+
+// find looks a statement up by its name; false for one that is not followed.
+func (n *names) find(name []byte) bool {
+	if len(name) == 0 {
+		n.at = &n.unnamed
+		return true
+	}
+	k, ok := key(name)
+	if ok {
+		n.name, n.at = k, n.all[string(k)]
+	}
+	return ok
+}
+
+// planUse is for a Bind or Describe of a statement.
+func (l *Lease) planUse(m wire.Frame, name []byte) step {
+	n := l.names
+	if !n.find(name) {
+		n.inert = true // whoever has one keeps its backend, which is reset behind it
+		return forward
+	}
+	s := l.refer(n.at, n.name, true)
+	o := n.at
+	switch {
+	case s != forward || o == nil:
+		return s
+	case o.changed && o.turn == n.turn:
+		l.denied(Denial{Changed: true})
+		return refuse
+	case m.Type == 'B' && o.does.runs:
+		if !n.given && l.planAll(nil) == await {
+			return await
+		}
+		return l.planAside()
+	}
+	return forward
+}
+
+// planParse is for a Parse: the client may have a statement of its name already.
+func (l *Lease) planParse(m wire.Frame) step {
+	n := l.names
+	i := bytes.IndexByte(m.Body, 0)
+	switch {
+	case !m.Whole() && m.Size() <= l.terms.StatementBuffer:
+		return await
+	case i < 0:
+		return n.incomplete(m)
+	case m.Whole():
+		if _, _, ok := wire.ParseText(m.Body); !ok {
+			n.inert = true
+			return forward
+		}
+	}
+	if i == 0 {
+		n.at = &n.unnamed
+		return l.planDrop(m, m.Body[1:])
+	}
+	if n.strange = !n.find(m.Body[:i]); n.strange {
+		return l.planLong(m)
+	}
+	if l.refer(n.at, n.name, false) == await {
+		return await
+	}
+	if n.at == nil || n.at.is.none() {
+		l.planRoom()
+	}
+	return l.planLong(m)
+}
+
+// planDrop is for what takes the place of the unnamed statement, or drops it: nothing
+// needs to be sent in front, unless it may fail before it does so.
+func (l *Lease) planDrop(m wire.Frame, body []byte) step {
+	n := l.names
+	if !m.Whole() && m.Type != 'F' && m.Size() <= l.terms.StatementBuffer {
+		return await
+	}
+	if n.unnamed.is.none() && n.unnamed.owed == 0 && l.unnamedThere() == nil {
+		return l.planLong(m)
+	}
+	switch {
+	case m.Type == 'F': // a Query is sent in its place
+	case m.Whole():
+		text, _, ok := wire.CString(body)
+		if n.inert = !ok || m.Type == 'Q' && len(text)+1 != len(body); !n.inert {
+			n.inert, n.maybe = l.backend.unreadable(text)
+		}
+	default:
+		n.maybe = true
+	}
+	if n.maybe && !n.given && l.refer(n.at, nil, true) == await {
+		return await
+	}
+	return l.planLong(m)
+}
+
+// planAside has the client's message wait for what is sent in front of it when that
+// prepares something that the message itself may do without: its error is not its own.
+func (l *Lease) planAside() step {
+	if l.names.given {
+		return forward // what is left to be sent is the message's own
+	}
+	for _, t := range l.names.todo {
+		if t.what == supplied {
+			l.names.aside = true
+			return ask
+		}
+	}
+	return forward
+}
+
+// planLong is for a statement that passes before its end is read: whatever it
+// executes must be there.
+func (l *Lease) planLong(m wire.Frame) step {
+	n := l.names
+	if !m.Whole() && m.Type != 'F' {
+		n.about = true
+		if !n.given && l.planAll(nil) == await {
+			return await
+		}
+	}
+	return l.planAside()
+}
+
+// asks says that something was sent in front of the client's next message, which
+// belongs to the same backend.
+func (n *names) asks() bool { return n != nil && n.aside }
+
+// holds says that the client's next message waits for an answer.
+func (n *names) holds(a *answers) bool {
+	return n != nil && n.until > a.through() && !a.fed()
+}
+
+// next is the number among the answers owed of a message that is about to pass.
+func (l *Lease) next() uint64 {
+	if l.names == nil {
+		return l.owed.number(1)
+	}
+	return l.owed.number(1 + uint64(len(l.names.todo)))
+}
