@@ -43,7 +43,7 @@ func login(e *endpoint, password string, encryption *tls.Config) (*client, error
 		err = c.startTLS(encryption)
 	}
 	if err == nil {
-		err = c.authenticate(password)
+		err = c.authenticate(e.database, password)
 	}
 	if err != nil {
 		_ = conn.Close()
@@ -70,8 +70,8 @@ func (c *client) startTLS(config *tls.Config) error {
 }
 
 // authenticate sends the startup packet and the password.
-func (c *client) authenticate(password string) error {
-	startup := append([]byte{0, 0, 0, 0, 0, 3, 0, 0}, "user\x00app\x00database\x00session\x00\x00"...)
+func (c *client) authenticate(database, password string) error {
+	startup := append([]byte{0, 0, 0, 0, 0, 3, 0, 0}, "user\x00app\x00database\x00"+database+"\x00\x00"...)
 	binary.BigEndian.PutUint32(startup, uint32(len(startup)))
 	if _, err := c.conn.Write(startup); err != nil {
 		return err

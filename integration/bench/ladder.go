@@ -16,10 +16,13 @@ const ladderActive = 8
 // what the logins took for a moment can be given back.
 const settle = 3 * time.Second
 
+// fewClients weigh less than the noise of the process itself.
+const fewClients = 100
+
 // rung is what was measured with a number of idle clients.
 type rung struct {
 	clients int
-	bytes   float64 // resident memory that each client added to the fresh process
+	bytes   float64 // resident memory that each client added to the fresh process; NaN: too few to tell
 	rest    float64 // milliseconds of CPU a second, while nobody does anything
 	active  sample  // of a query of the few that are active
 }
@@ -27,54 +30,58 @@ type rung struct {
 // ladder holds more and more idle clients, and reads at each rung the resident
 // memory, the CPU at rest, and what a query of a few active clients costs
 // meanwhile. Each proxy is started for it: a process that had clients before
-// takes new ones into memory that it has already.
+// takes new ones into memory that it has already. In session pooling every idle
+// client has a backend of its own, which is the stand-in's.
 func ladder(ctx context.Context, b *bench, w workload) error {
-	var err error
-	if b.standIn == nil {
-		if b.standIn, err = startStandIn(); err != nil {
-			return err
-		}
-	}
 	most := b.rungs[len(b.rungs)-1]
-	pool := most + 2*ladderActive
-	if need := 2*pool + 100; need > fileLimit() {
-		return fmt.Errorf("%d idle clients, each with a backend, need %d open files in one process and ulimit -Hn is %d: raise it or set -idle", most, need, fileLimit())
-	}
-	gate, err := b.startGate(b.standIn.port(), pool, 0)
-	if err != nil {
-		return err
-	}
-	gates, err := b.climb(ctx, gate, w)
-	if err != nil {
-		return err
-	}
-	peer, err := b.startPgBouncer(b.standIn.port(), pool)
-	if err != nil {
-		return err
-	}
-	peers, err := b.climb(ctx, peer, w)
-	if err != nil {
-		return err
-	}
-	for i, g := range gates {
-		p := peers[i]
-		if g.clients < 100 {
-			continue // the process itself weighs more
+	server, pool, files := b.pgPort, sessionPool, most
+	if w.mode == "session" {
+		if b.standIn == nil {
+			var err error
+			if b.standIn, err = startStandIn(); err != nil {
+				return err
+			}
 		}
-		b.table.add(row{
-			fmt.Sprintf("memory per idle session, %d of them%s", g.clients, w.over()), "KB", g.bytes / 1024, p.bytes / 1024,
-			g.bytes / p.bytes, math.NaN(), 0,
-		})
+		server, pool = b.standIn.port(), most+2*ladderActive
+		files += pool
+	}
+	if files+200 > fileLimit() {
+		return fmt.Errorf("%d idle clients need %d open files in one process, and ulimit -Hn is %d: raise it or set -idle", most, files+200, fileLimit())
+	}
+	gate, err := b.startGate(server, pool, 0)
+	if err != nil {
+		return err
+	}
+	gates, err := b.climb(ctx, gate.in(w.mode), w)
+	if err != nil {
+		return err
+	}
+	peer, err := b.startPgBouncer(server, pool)
+	if err != nil {
+		return err
+	}
+	peers, err := b.climb(ctx, peer.in(w.mode), w)
+	if err != nil {
+		return err
+	}
+	goal := 0.0
+	if w.mode == "transaction" {
+		goal = 1
 	}
 	for i, g := range gates {
-		p := peers[i]
-		b.table.add(row{
-			fmt.Sprintf("query of %d active beside %d idle%s", ladderActive, g.clients, w.over()), "µs CPU each", g.active.cpu, p.active.cpu,
-			g.active.cpu / p.active.cpu, math.NaN(), 0,
-		})
+		if p := peers[i]; !math.IsNaN(g.bytes) {
+			b.table.add(row{
+				fmt.Sprintf("memory for each of %d idle clients%s", g.clients, w.how()), "KB", g.bytes / 1024, p.bytes / 1024,
+				g.bytes / p.bytes, math.NaN(), goal,
+			})
+		}
+	}
+	for i, g := range gates {
+		b.table.compare(fmt.Sprintf("query of %d beside %d idle%s", ladderActive, g.clients, w.how()), "µs CPU each", []sample{g.active},
+			[]sample{peers[i].active}, 0, func(s sample) float64 { return s.cpu })
 	}
 	last := len(gates) - 1
-	b.table.add(row{fmt.Sprintf("CPU at rest, %d idle%s", gates[last].clients, w.over()), "ms/s", gates[last].rest, peers[last].rest, math.NaN(), math.NaN(), 0})
+	b.table.add(row{fmt.Sprintf("CPU at rest, %d idle clients%s", most, w.how()), "ms/s", gates[last].rest, peers[last].rest, math.NaN(), math.NaN(), 0})
 	return nil
 }
 
@@ -82,7 +89,7 @@ func ladder(ctx context.Context, b *bench, w workload) error {
 func (b *bench) climb(ctx context.Context, e *endpoint, w workload) ([]rung, error) {
 	defer e.proxy.stop(syscall.SIGKILL)
 	var encryption *tls.Config
-	if w.encrypted() {
+	if w.encrypted {
 		encryption = b.cert.trust
 	}
 	var crowd []*client
@@ -137,7 +144,11 @@ func present(crowd []*client) []*client {
 
 // look measures one rung.
 func (b *bench) look(ctx context.Context, e *endpoint, w workload, n, empty int) (r rung, err error) {
-	r.clients = n
+	r.clients, r.bytes = n, math.NaN()
+	if n < fewClients {
+		r.active, err = b.pgbench(ctx, e, workload{clients: ladderActive, encrypted: w.encrypted}, "-f", b.selectOne())
+		return r, err
+	}
 	time.Sleep(settle)
 	memory, err := e.proxy.resident()
 	if err != nil {
@@ -159,7 +170,7 @@ func (b *bench) look(ctx context.Context, e *endpoint, w workload, n, empty int)
 		return r, err
 	}
 	r.rest = still.cpu / 1000
-	r.active, err = b.pgbench(ctx, e, workload{w.kind, ladderActive}, "-f", b.selectOne())
+	r.active, err = b.pgbench(ctx, e, workload{clients: ladderActive, encrypted: w.encrypted}, "-f", b.selectOne())
 	progress("  %-10s %5d idle: %.2f KB each (%d KB in all), %.1f ms/s at rest, %d files; %.2f µs for a query of others", e.name, n, r.bytes/1024, memory/1024,
 		r.rest, files, r.active.cpu)
 	return r, err

@@ -22,9 +22,9 @@ import (
 	"time"
 )
 
-// defaultWork is what a run without -work measures: about six minutes.
-const defaultWork = "simple:8,simple:64,prepared:8,tls-simple:8,tls-simple:64,tls-prepared:8,copyout,connect:8,switch:8," +
-	"ladder,tls-ladder,tenants:8,loops:64"
+// defaultWork is what a run without -work measures: about seven minutes.
+const defaultWork = "simple:8,simple:64,prepared:8,txn-simple:8,txn-simple:64,txn-prepared:8,tls-simple:8,tls-prepared:8,copyout,connect:8," +
+	"txn-switch:8,txn-ladder,tls-txn-ladder,txn-tenants:8,tenants:8,loops:64"
 
 // options are the command line.
 type options struct {
@@ -42,11 +42,11 @@ func main() {
 	// Children die with the thread that started them, and that is this one.
 	runtime.LockOSThread()
 	var o options
-	flag.StringVar(&o.work, "work", defaultWork, "comma-separated `list` of workloads; KIND:N has N active clients")
+	flag.StringVar(&o.work, "work", defaultWork, "comma-separated `list` of workloads; KIND:N has N active clients, txn- is transaction pooling, tls- encrypts")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each workload runs against each endpoint")
 	flag.DurationVar(&o.duration, "duration", 2*time.Second, "of one timed run")
 	flag.IntVar(&o.copyMB, "copy", 512, "`MB` that one COPY moves")
-	flag.StringVar(&o.idle, "idle", "10,1000,5000,9000", "the rungs of the ladders: `numbers` of idle clients")
+	flag.StringVar(&o.idle, "idle", "10,1000,5000,10000", "the rungs of the ladders: `numbers` of idle clients")
 	flag.StringVar(&o.tenantgate, "tenantgate", "./tenantgate", "`program` to measure")
 	flag.StringVar(&o.pgbouncer, "pgbouncer", "", "`program` to compare with; empty: the installed one")
 	flag.StringVar(&o.bin, "postgres", "", "`directory` of initdb, postgres, pgbench and psql; empty: the installed ones")
@@ -97,39 +97,57 @@ func run(ctx context.Context, o options) error {
 
 // workload is one item of -work.
 type workload struct {
-	kind    string
-	clients int
+	kind      string
+	clients   int
+	encrypted bool   // tls-: the clients use TLS
+	mode      string // the pool mode, and the name of its database: txn- asks for transaction
 }
 
-// String is the item as it was written.
+// String is the item as it is written.
 func (w workload) String() string {
-	if w.clients == 0 {
-		return w.kind
+	s := w.kind
+	if w.mode == "transaction" {
+		s = "txn-" + s
 	}
-	return fmt.Sprintf("%s:%d", w.kind, w.clients)
+	if w.encrypted {
+		s = "tls-" + s
+	}
+	if w.clients > 0 {
+		s = fmt.Sprintf("%s:%d", s, w.clients)
+	}
+	return s
 }
 
-// encrypted says that the clients use TLS.
-func (w workload) encrypted() bool { return strings.HasPrefix(w.kind, "tls-") }
+// kind is what a workload does.
+type kind struct {
+	counted   bool // written with a number of clients
+	encrypted bool // may be
+	run       func(ctx context.Context, b *bench, w workload) error
+}
+
+// kinds are the workloads by name.
+var kinds = map[string]kind{
+	"simple": {true, true, queries}, "extended": {true, true, queries}, "prepared": {true, true, queries},
+	"copyout": {false, true, copyOut}, "connect": {true, true, connects}, "switch": {true, false, switches},
+	"ladder": {false, true, ladder}, "tenants": {true, false, tenantGrowth}, "loops": {true, false, loopGrowth},
+}
 
 // parseWork reads -work.
 func parseWork(list string) ([]workload, error) {
 	var work []workload
 	for item := range strings.SplitSeq(list, ",") {
-		kind, number, counted := strings.Cut(strings.TrimSpace(item), ":")
-		k, known := kinds[kind]
-		if !known || counted != k.counted {
-			var all []string
-			for name, k := range kinds {
-				if k.counted {
-					name += ":N"
-				}
-				all = append(all, name)
-			}
-			slices.Sort(all)
-			return nil, fmt.Errorf("-work: %q is none of %s", item, strings.Join(all, ", "))
+		name, number, counted := strings.Cut(strings.TrimSpace(item), ":")
+		w := workload{mode: "session"}
+		name, w.encrypted = strings.CutPrefix(name, "tls-")
+		name, transaction := strings.CutPrefix(name, "txn-")
+		if transaction {
+			w.mode = "transaction"
 		}
-		w := workload{kind: kind}
+		w.kind = name
+		k, known := kinds[name]
+		if !known || counted != k.counted || w.encrypted && !k.encrypted {
+			return nil, fmt.Errorf("-work: %q is none of %s, with tls- and txn- in front", item, kindNames())
+		}
 		if counted {
 			n, err := parseNumbers(number)
 			if err != nil || len(n) != 1 {
@@ -142,23 +160,17 @@ func parseWork(list string) ([]workload, error) {
 	return work, nil
 }
 
-// kind is what a workload does and where its rows go.
-type kind struct {
-	counted bool // written with a number of clients
-	run     func(ctx context.Context, b *bench, w workload) error
-}
-
-// kinds are the workloads by name.
-var kinds map[string]kind
-
-func init() {
-	kinds = map[string]kind{
-		"simple": {true, queries}, "extended": {true, queries}, "prepared": {true, queries},
-		"tls-simple": {true, queries}, "tls-extended": {true, queries}, "tls-prepared": {true, queries},
-		"copyout": {false, copyOut}, "tls-copyout": {false, copyOut}, "connect": {true, connects}, "tls-connect": {true, connects},
-		"switch": {true, switches}, "ladder": {false, ladder}, "tls-ladder": {false, ladder},
-		"tenants": {true, tenantGrowth}, "loops": {true, loopGrowth},
+// kindNames lists the workloads for an error.
+func kindNames() string {
+	var all []string
+	for name, k := range kinds {
+		if k.counted {
+			name += ":N"
+		}
+		all = append(all, name)
 	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
 // progress says on standard error what is being done.

@@ -39,8 +39,18 @@ type bench struct {
 type endpoint struct {
 	name     string
 	port     int
+	database string
 	password string
 	proxy    *process // nil for PostgreSQL itself
+}
+
+// in is the same endpoint with another database. PostgreSQL itself has one only.
+func (e *endpoint) in(database string) *endpoint {
+	other := *e
+	if e.proxy != nil {
+		other.database = database
+	}
+	return &other
 }
 
 // address is host:port.
@@ -75,11 +85,11 @@ func (b *bench) open(ctx context.Context) (err error) {
 	if err = b.startPostgres(ctx); err != nil {
 		return err
 	}
-	b.direct = &endpoint{name: "direct", port: b.pgPort, password: b.password}
-	if b.peer, err = b.startPgBouncer(b.pgPort, smallPool); err != nil {
+	b.direct = &endpoint{name: "direct", port: b.pgPort, database: "bench", password: b.password}
+	if b.peer, err = b.startPgBouncer(b.pgPort, sessionPool); err != nil {
 		return err
 	}
-	b.gate, err = b.startGate(b.pgPort, smallPool, 0)
+	b.gate, err = b.startGate(b.pgPort, sessionPool, 0)
 	return err
 }
 

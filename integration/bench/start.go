@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	smallPool = 100 // backends for the workloads that keep all clients busy
-	scale     = 10  // of pgbench's tables: a million accounts, all of them in memory
+	sessionPool     = 100   // backends in session pooling, enough for all the active clients
+	transactionPool = 20    // in transaction pooling
+	mostClients     = 12000 // that the proxies accept
+	scale           = 10    // of pgbench's tables: a million accounts, all of them in memory
 )
 
 // startPostgres makes a cluster with pgbench's tables, owned by the role app, in
@@ -36,7 +38,7 @@ func (b *bench) startPostgres(ctx context.Context) (err error) {
 	}
 	args := []string{"-D", filepath.Join(b.dir, "data"), "-k", b.dir, "-p", strconv.Itoa(b.pgPort)}
 	for _, setting := range []string{
-		"listen_addresses=127.0.0.1", fmt.Sprintf("max_connections=%d", 3*smallPool), "shared_buffers=256MB", "fsync=off", "synchronous_commit=off",
+		"listen_addresses=127.0.0.1", fmt.Sprintf("max_connections=%d", 500), "shared_buffers=256MB", "fsync=off", "synchronous_commit=off",
 		"full_page_writes=off", "autovacuum=off", "jit=off", "max_parallel_workers_per_gather=0", "max_wal_size=4GB",
 	} {
 		args = append(args, "-c", setting)
@@ -50,10 +52,10 @@ func (b *bench) startPostgres(ctx context.Context) (err error) {
 	if err := b.sql(ctx, "CREATE ROLE app LOGIN PASSWORD '"+b.password+"'"); err != nil {
 		return err
 	}
-	if err := b.sql(ctx, "CREATE DATABASE session OWNER app"); err != nil {
+	if err := b.sql(ctx, "CREATE DATABASE bench OWNER app"); err != nil {
 		return err
 	}
-	tables := b.client(ctx, &endpoint{port: b.pgPort, password: b.password}, "disable", "pgbench", "-q", "-i", "-I", "dtGvp", "-s", strconv.Itoa(scale))
+	tables := b.client(ctx, &endpoint{port: b.pgPort, database: "bench", password: b.password}, "disable", "pgbench", "-q", "-i", "-I", "dtGvp", "-s", strconv.Itoa(scale))
 	if out, err := tables.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgbench -i: %w\n%s", err, out)
 	}
@@ -72,7 +74,7 @@ func (b *bench) command(ctx context.Context, program string, args ...string) *ex
 // client prepares pgbench or psql for an endpoint.
 func (b *bench) client(ctx context.Context, e *endpoint, sslmode, program string, args ...string) *exec.Cmd {
 	cmd := b.command(ctx, filepath.Join(b.bin, program), args...)
-	cmd.Env = append(cmd.Env, "PGHOST=127.0.0.1", "PGPORT="+strconv.Itoa(e.port), "PGUSER=app", "PGDATABASE=session",
+	cmd.Env = append(cmd.Env, "PGHOST=127.0.0.1", "PGPORT="+strconv.Itoa(e.port), "PGUSER=app", "PGDATABASE="+e.database,
 		"PGPASSWORD="+e.password, "PGSSLMODE="+sslmode, "PGCONNECT_TIMEOUT=20")
 	return cmd
 }
@@ -96,16 +98,16 @@ func (b *bench) sql(ctx context.Context, sql string) error {
 // pgbouncerConfig is PgBouncer's side of the comparison: what tenantgate does,
 // too, and no log.
 const pgbouncerConfig = `[databases]
-session = host=127.0.0.1 port=%d dbname=session user=app pool_mode=session
+session = host=127.0.0.1 port=%[1]d dbname=bench user=app pool_mode=session pool_size=%[2]d
+transaction = host=127.0.0.1 port=%[1]d dbname=bench user=app pool_mode=transaction pool_size=%[3]d
 [pgbouncer]
 listen_addr = 127.0.0.1
-listen_port = %d
+listen_port = %[4]d
 unix_socket_dir =
 auth_type = plain
 auth_file = users.txt
 server_reset_query = DISCARD ALL
-default_pool_size = %d
-max_client_conn = 20000
+max_client_conn = %[5]d
 log_connections = 0
 log_disconnections = 0
 stats_period = 3600
@@ -121,14 +123,14 @@ func (b *bench) startPgBouncer(server, pool int) (*endpoint, error) {
 		return nil, err
 	}
 	name := "pgbouncer" + strconv.Itoa(port)
-	if err := b.write(name+".ini", fmt.Sprintf(pgbouncerConfig, server, port, pool)); err != nil {
+	if err := b.write(name+".ini", fmt.Sprintf(pgbouncerConfig, server, pool, transactionPool, port, mostClients)); err != nil {
 		return nil, err
 	}
 	p, err := startProcess(b.dir, b.as, name, b.pgbouncer, name+".ini")
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{name: "PgBouncer", port: port, password: b.password, proxy: p}
+	e := &endpoint{name: "PgBouncer", port: port, database: "session", password: b.password, proxy: p}
 	return e, e.ready(func() bool { return listens(port) })
 }
 
@@ -143,6 +145,12 @@ func (b *bench) startGate(server, pool, loops int) (*endpoint, error) {
 		}
 	}
 	type object = map[string]any
+	database := func(mode string, pool int) object {
+		return object{
+			"dsn":           fmt.Sprintf("host=127.0.0.1 port=%d dbname=bench user=app sslmode=disable", server),
+			"password_file": "app.password", "pool_mode": mode, "pool_size": pool, "allow_unsafe_role": server != b.pgPort,
+		}
+	}
 	text, err := json.Marshal(object{ // JSON is YAML
 		"listen": object{
 			"address": fmt.Sprintf("127.0.0.1:%d", ports[0]), "loops": loops,
@@ -150,11 +158,10 @@ func (b *bench) startGate(server, pool, loops int) (*endpoint, error) {
 		},
 		"http": object{"address": fmt.Sprintf("127.0.0.1:%d", ports[1])},
 		"auth": object{"keys": []any{object{"algorithm": "HS256", "secret": b.secret}}},
-		"databases": object{"session": object{
-			"dsn":           fmt.Sprintf("host=127.0.0.1 port=%d dbname=session user=app sslmode=disable", server),
-			"password_file": "app.password", "pool_size": pool, "allow_unsafe_role": server != b.pgPort,
-		}},
-		"limits": object{"max_client_conn": 20000},
+		"databases": object{
+			"session": database("session", pool), "transaction": database("transaction", transactionPool),
+		},
+		"limits": object{"max_client_conn": mostClients},
 		"log":    object{"level": "warn"},
 	})
 	if err != nil {
@@ -168,7 +175,7 @@ func (b *bench) startGate(server, pool, loops int) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoint{name: "tenantgate", port: ports[0], password: b.token(0), proxy: p}
+	e := &endpoint{name: "tenantgate", port: ports[0], database: "session", password: b.token(0), proxy: p}
 	return e, e.ready(func() bool {
 		r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/healthz", ports[1]))
 		if err != nil {

@@ -75,37 +75,56 @@ var goals = map[string]float64{
 	"copyout": 0.7, "tls-copyout": 0.7, "connect": 1,
 }
 
+// goal is that of the workload; 0: none is set.
+func (w workload) goal() float64 {
+	if w.encrypted {
+		return goals["tls-"+w.kind]
+	}
+	return goals[w.kind]
+}
+
+// proxies are tenantgate and PgBouncer with the pool mode of the workload.
+func (b *bench) proxies(w workload) []*endpoint {
+	return []*endpoint{b.gate.in(w.mode), b.peer.in(w.mode)}
+}
+
 // sslmode is libpq's for the workload.
 func (w workload) sslmode() string {
-	if w.encrypted() {
+	if w.encrypted {
 		return "require"
 	}
 	return "disable"
 }
 
-// over is how a row says that the clients use TLS.
-func (w workload) over() string {
-	if w.encrypted() {
-		return ", TLS"
+// how is what a row says of the workload's pool mode and encryption.
+func (w workload) how() string {
+	s := ""
+	if w.mode == "transaction" {
+		s = ", by transaction"
 	}
-	return ""
+	if w.encrypted {
+		s += ", TLS"
+	}
+	return s
 }
 
 // queries selects single rows by primary key with pgbench. With 8 clients and no
 // TLS it also shows what the proxies add to the time of a query.
 func queries(ctx context.Context, b *bench, w workload) error {
-	endpoints := []*endpoint{b.gate, b.peer}
-	latency := w.clients == 8 && !w.encrypted()
+	endpoints := b.proxies(w)
+	if w.kind == "prepared" {
+		endpoints[1] = b.peer // PgBouncer has prepared statements in transaction pooling from 1.21 on only
+	}
+	latency := w.clients == 8 && !w.encrypted
 	if latency {
 		endpoints = append(endpoints, b.direct)
 	}
-	protocol := strings.TrimPrefix(w.kind, "tls-")
-	all, err := b.turns(ctx, endpoints, func(e *endpoint) (sample, error) { return b.pgbench(ctx, e, w, "-S", "-M", protocol) })
+	all, err := b.turns(ctx, endpoints, func(e *endpoint) (sample, error) { return b.pgbench(ctx, e, w, "-S", "-M", w.kind) })
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%s queries, %d clients%s", protocol, w.clients, w.over())
-	b.table.compare(what, "µs CPU each", all[0], all[1], goals[w.kind], func(s sample) float64 { return s.cpu })
+	what := fmt.Sprintf("%s queries, %d clients%s", w.kind, w.clients, w.how())
+	b.table.compare(what, "µs CPU each", all[0], all[1], w.goal(), func(s sample) float64 { return s.cpu })
 	if latency {
 		b.table.added(what+", added p50", all, func(s sample) float64 { return s.p50 })
 		b.table.added(what+", added p99", all, func(s sample) float64 { return s.p99 })
@@ -116,11 +135,11 @@ func queries(ctx context.Context, b *bench, w workload) error {
 // connects logs in, asks one query and leaves, with pgbench. The token is the
 // same each time, as a pool's is: it is verified once and then known.
 func connects(ctx context.Context, b *bench, w workload) error {
-	all, err := b.turns(ctx, []*endpoint{b.gate, b.peer}, func(e *endpoint) (sample, error) { return b.pgbench(ctx, e, w, "-C", "-f", b.selectOne()) })
+	all, err := b.turns(ctx, b.proxies(w), func(e *endpoint) (sample, error) { return b.pgbench(ctx, e, w, "-C", "-f", b.selectOne()) })
 	if err != nil {
 		return err
 	}
-	b.table.compare(fmt.Sprintf("connect + one query, %d clients%s", w.clients, w.over()), "µs CPU each", all[0], all[1], goals[w.kind],
+	b.table.compare(fmt.Sprintf("connect + one query, %d clients%s", w.clients, w.how()), "µs CPU each", all[0], all[1], w.goal(),
 		func(s sample) float64 { return s.cpu })
 	return nil
 }
@@ -134,7 +153,7 @@ func (b *bench) selectOne() string {
 // copyOut moves rows of 1000 bytes to one client.
 func copyOut(ctx context.Context, b *bench, w workload) error {
 	sql := fmt.Sprintf("COPY (SELECT repeat('x', 999) FROM generate_series(1, %d)) TO STDOUT", b.copyMB*1000)
-	all, err := b.turns(ctx, []*endpoint{b.gate, b.peer}, func(e *endpoint) (sample, error) {
+	all, err := b.turns(ctx, b.proxies(w), func(e *endpoint) (sample, error) {
 		return e.measure(func() (float64, error) {
 			psql := b.client(ctx, e, w.sslmode(), "psql", "-XAtq", "-o", "/dev/null", "-c", sql)
 			out, err := psql.CombinedOutput()
@@ -147,7 +166,7 @@ func copyOut(ctx context.Context, b *bench, w workload) error {
 	if err != nil {
 		return err
 	}
-	b.table.compare("COPY out"+w.over(), "µs CPU per MB", all[0], all[1], goals[w.kind], func(s sample) float64 { return s.cpu })
+	b.table.compare("COPY out"+w.how(), "µs CPU per MB", all[0], all[1], w.goal(), func(s sample) float64 { return s.cpu })
 	return nil
 }
 
