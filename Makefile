@@ -54,7 +54,7 @@ demo: build ## start a throw-away PostgreSQL with two tenants and the proxy in f
 	@integration/install.sh server
 	@./tenantgate demo
 
-bench: build ## measure beside PgBouncer, about six minutes; BENCH='-work simple:8' does some of it, BENCH=-h says how
+bench: build ## measure beside PgBouncer, about seven minutes; BENCH='-work simple:8' does some of it, BENCH=-h says how
 	@integration/install.sh server
 	@CGO_ENABLED=0 go run ./integration/bench $(BENCH)
 
