@@ -21,6 +21,7 @@ type Entry struct {
 	names    []string // of the context's settings, shared by all entries
 	values   []string // their values: one for each name, always
 	settings []wire.Param
+	readings string    // see there
 	until    time.Time // the end of the token; zero: the session may outlive it
 
 	base     *Entry     // what the session began with, if the client has set something since; see follow.go
@@ -34,7 +35,7 @@ func (s *ContextSpec) NewEntry(session uint64, id auth.Identity, settings []wire
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{Session: session, names: s.Names(), values: values, settings: settings, until: id.ExpiresAt()}, nil
+	return &Entry{Session: session, names: s.Names(), values: values, settings: settings, readings: readings(settings), until: id.ExpiresAt()}, nil
 }
 
 // Outlive lets the session go on when its token has expired: before it begins.

@@ -51,7 +51,7 @@ func (l *Lease) sets(s settingSet, executes bool) {
 			s = s.or(o.does.sets)
 		}
 	}
-	if l.follow == nil && (s.none() || s.and(settingsReal).none() && l.entry.followed == 0) {
+	if l.follow == nil && (s.none() || s.and(settingsReal.or(settingsLocal)).none() && l.entry.followed == 0) {
 		return
 	}
 	if l.follow == nil {
@@ -97,11 +97,13 @@ func (l *Lease) readBack(out *Out) error {
 	if f.noted.has(settingsAll) {
 		f.noted = f.noted.or(l.entry.bits())
 	}
-	f.asked, f.noted = f.noted, settingSet{}
-	if f.asked.and(settingsReal).none() {
+	noted := f.noted
+	f.noted = settingSet{}
+	if noted.and(settingsReal).none() {
 		l.unneeded()
 		return nil
 	}
+	f.asked = noted
 	msg, err := appendReadBack(nil, f.asked)
 	if err != nil {
 		return err
@@ -220,6 +222,9 @@ func (l *Lease) readRow(m wire.Frame) error {
 // on every other backend.
 func (l *Lease) adopt(e *Entry, names settingSet) {
 	b := l.backend
+	if l.names != nil && names.has(settingOf("client_encoding")) && e.readings != l.entry.readings {
+		l.names.misread()
+	}
 	l.entry, b.carried = e, e
 	known := l.turn.welcome
 	l.turn.welcome.each(func(name, value string) {
@@ -297,5 +302,6 @@ func (e *Entry) with(set []wire.Param, first Parameters) *Entry {
 		}
 	}
 	n.settings = append(n.settings, set...)
+	n.readings = readings(n.settings)
 	return &n
 }

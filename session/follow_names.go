@@ -1,6 +1,11 @@
 package session
 
-import "math/bits"
+import (
+	"math/bits"
+	"strings"
+
+	"github.com/tenantgate/tenantgate/wire"
+)
 
 // ordinary are the settings that are followed, sorted: what any client may set, what
 // means the same on every backend of the database, and what leaves nothing behind but
@@ -38,14 +43,43 @@ var ordinary = [...]string{
 	"work_mem", "xmlbinary", "xmloption",
 }
 
-// settingSet is a set of ordinary settings, by their places, with two bits more.
+// settingSet is a set of ordinary settings, by their places, with three bits more.
 type settingSet [2]uint64
 
 var (
-	settingsAll  = settingSet{1: 1 << 63}                          // all that was set may be what it was
-	settingsBack = settingSet{1: 1 << 62}                          // some of them may have been reset
-	settingsReal = settingSet{^uint64(0), ^uint64(0) &^ (3 << 62)} // the settings themselves
+	settingsAll   = settingSet{1: 1 << 63}                          // all that was set may be what it was
+	settingsBack  = settingSet{1: 1 << 62}                          // some of them may have been reset
+	settingsLocal = settingSet{1: 1 << 61}                          // one of the reading ones has another value until the transaction ends
+	settingsReal  = settingSet{^uint64(0), ^uint64(0) &^ (7 << 61)} // the settings themselves
 )
+
+// reading are the settings by which PostgreSQL reads the text of a statement and its
+// constants when it is prepared. search_path is none of them: when it changes a prepared
+// statement is analysed again.
+var reading = [...]string{
+	"array_nulls", "client_encoding", "datestyle", "intervalstyle", "lc_monetary", "standard_conforming_strings",
+	"timezone", "timezone_abbreviations", "xmloption",
+}
+
+// settingsReading are those, and settingsRead what says that one of them may have
+// another value than the session is entered with.
+var settingsReading, settingsRead = func() (s, also settingSet) {
+	for _, name := range reading {
+		s = s.or(settingOf(name))
+	}
+	return s, s.or(settingsAll).or(settingsLocal)
+}()
+
+// readings tells how settings have PostgreSQL read statements.
+func readings(settings []wire.Param) string {
+	var b strings.Builder
+	for _, p := range settings {
+		if name := strings.ToLower(p.Name); settingOf(name).has(settingsReading) {
+			b.WriteString(name + "=" + p.Value + "\x00")
+		}
+	}
+	return b.String()
+}
 
 // ordinaryPlaces are the sets of one, by name.
 var ordinaryPlaces = func() map[string]settingSet {

@@ -12,14 +12,14 @@ func TestOrdinarySettingsAreListedOnceAndSorted(t *testing.T) {
 	if !slices.IsSorted(ordinary[:]) || len(slices.Compact(slices.Clone(ordinary[:]))) != len(ordinary) {
 		t.Error("they are not in order")
 	}
-	if len(ordinary) > 126 {
+	if len(ordinary) > 125 {
 		t.Errorf("%d settings do not fit", len(ordinary))
 	}
 	for _, name := range ordinary {
 		if settingOf(name).names()[0] != name || name != strings.ToLower(name) || reservedParams[name] || strings.Contains(name, ".") {
 			t.Error(name)
 		}
-		if settingOf(name).has(settingsAll) || settingOf(name).has(settingsBack) {
+		if settingOf(name).has(settingsAll.or(settingsBack).or(settingsLocal)) {
 			t.Errorf("%s has a bit that is taken", name)
 		}
 	}
@@ -39,7 +39,8 @@ func TestSettingsThatAreFollowedAreSeen(t *testing.T) {
 		`SELECT set_config('work_mem', $1, false)`: "work_mem", `SELECT pg_catalog.set_config('Search_Path', 'a', f())`: "search_path", `SELECT set_config('work_mem'::varchar, '1', $1)`: "work_mem",
 		`SELECT set_config('jit', 'off', false), set_config('work_mem', '1', false)`: "jit work_mem",
 
-		`SET LOCAL work_mem = 1`: "", `SELECT set_config('work_mem', '1', true)`: "", `SET LOCAL TIME ZONE 'UTC'`: "", `SELECT 'SET work_mem = 1'`: "", `SHOW work_mem`: "",
+		`SET LOCAL work_mem = 1`: "", `SELECT set_config('work_mem', '1', true)`: "", `SET LOCAL TIME ZONE 'UTC'`: "local", "set local\nDateStyle = DMY; SET jit = off": "local jit", `SELECT set_config('IntervalStyle', $1, true)`: "local", `SET LOCAL NAMES 'LATIN1'`: "local",
+		`SET LOCAL x.datestyle = 1`: "", `ALTER ROLE r SET datestyle = DMY`: "", `SELECT set_config('x.datestyle', '1', true)`: "", `SELECT 'SET work_mem = 1'`: "", `SHOW work_mem`: "",
 		`SET TRANSACTION READ ONLY`: "", `SET LOCAL SCHEMA 'a'`: "", `SET app.current_tenant_id = 'own'`: "", `RESET ALL`: "", `ALTER ROLE r SET work_mem = 1`: "",
 
 		`SET x = 1`: "!set", `SET x.work_mem = 1`: "!set", `SET work_mem.x = 1`: "!set", `SET "work_mem.x" = 1`: "!set", `SET my.own = 1; SET work_mem = 1`: "!set work_mem",
@@ -61,6 +62,9 @@ func TestSettingsThatAreFollowedAreSeen(t *testing.T) {
 			}
 			e := j.End().Effects
 			got := e.Sets.names()
+			if e.Sets.has(settingsLocal) {
+				got = append([]string{"local"}, got...)
+			}
 			if e.Pin != PinNone {
 				got = append([]string{"!" + e.Pin.String()}, got...)
 			}
@@ -109,5 +113,18 @@ func TestAnEntryFollowsTheClient(t *testing.T) {
 	}
 	if s, _ := one.undone(&Effects{ResetAll: true}); !slices.Equal(s, base.settings) {
 		t.Errorf("RESET ALL goes back to %v", s)
+	}
+}
+
+// TestNothingIsAwaitedThatWasNotAskedFor: a row that confirms the context must not be taken for values of settings.
+func TestNothingIsAwaitedThatWasNotAskedFor(t *testing.T) {
+	p := newParty(t, &Terms{Guard: NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()})})
+	p.as(1, query("set application_name = 'x'"))
+	if p.lease.Entry().followed != 1 {
+		t.Fatal("the setting is not followed")
+	}
+	p.as(1, query("reset default_tablespace"))
+	if p.lease.asking() || p.lease.follow != nil {
+		t.Error("values are awaited, and none were asked for")
 	}
 }

@@ -149,5 +149,5 @@ func (h *held) body() string {
 	if h.name == "" || h.is.session != 0 || h.is == doubtful || h.is.none() {
 		return ""
 	}
-	return h.is.parse.Value()
+	return h.is.parse.Value().body
 }

@@ -96,6 +96,7 @@ func (l *Lease) succeeded(e *effect, m wire.Frame) {
 		}
 		l.stands(o, e.is)
 	case supplied:
+		o.is = e.is
 		l.stands(o, e.is)
 	case standIn:
 		s.put(e.held.name).is = doubtful

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"errors"
-
 	"github.com/tenantgate/tenantgate/wire"
 )
 
@@ -13,10 +11,8 @@ type todo struct {
 	held *held
 }
 
-var (
-	errLost     = errors.New("a prepared statement is not where it was left")
-	errLongName = &wire.Violation{Text: "the name of a prepared statement is too long"}
-)
+// errLongName ends a session whose names the proxy would have to buffer.
+var errLongName = &wire.Violation{Text: "the name of a prepared statement is too long"}
 
 // refer plans what makes the backend have what the client has under a name; with used
 // false, anything at all if the client has something: its Parse is to fail of it.
@@ -57,9 +53,11 @@ func (l *Lease) refer(o *own, name []byte, used bool) step {
 		if !there || h.is == doubtful {
 			n.todo = append(n.todo, todo{what: standIn, own: o})
 		}
-	case o.unkept:
-		n.fault = errLost
-		return await
+	case o.unkept: // it stays where it was, or its text means something else now
+		if there {
+			n.todo = append(n.todo, todo{cleared, o, h})
+		}
+		return refuse
 	default:
 		if there {
 			n.todo = append(n.todo, todo{cleared, o, h})
@@ -174,6 +172,9 @@ func (l *Lease) supply(out *Out) (err error) {
 		switch t.what {
 		case supplied:
 			msg, e.is = n.again(t.own), t.own.is
+			if t.own != &n.unnamed {
+				e.is = l.made(t.own.is.parse.Value().body)
+			}
 		case standIn:
 			e.own, e.held, t.own = nil, l.backend.shelf.put(t.own.name), nil
 			e.held.is = doubtful

@@ -2,6 +2,7 @@ package session
 
 import (
 	"unicode/utf8"
+	"unique"
 
 	"github.com/tenantgate/tenantgate/wire"
 )
@@ -65,7 +66,7 @@ func (n *names) again(o *own) []byte {
 		body := n.kept[n.from:n.to]
 		return append(appendHeader(make([]byte, 0, wire.HeaderSize+len(body)), 'P', len(body)), body...)
 	}
-	body := o.is.parse.Value()
+	body := o.is.parse.Value().body
 	return append(appendHeader(make([]byte, 0, wire.HeaderSize+len(body)), 'P', len(body)), body...)
 }
 
@@ -73,6 +74,33 @@ func (n *names) again(o *own) []byte {
 func appendHeader(dst []byte, typ byte, size int) []byte {
 	n := uint32(size) + 4
 	return append(dst, typ, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// made is the version of a statement with a name that a Parse makes which is sent now.
+func (l *Lease) made(body string) version {
+	v := version{parse: unique.Make(recipe{body, l.entry.readings})}
+	if f := l.follow; f != nil && f.noted.has(settingsRead) {
+		l.names.change++
+		v.session, v.change = l.entry.Session, l.names.change
+	}
+	return v
+}
+
+// misread is called when the client's encoding has become another one: a text that is
+// not ASCII would mean something else if it was sent again. The client keeps the backend
+// that has the statement; one that was prepared elsewhere is lost to it.
+func (n *names) misread() {
+	for _, o := range n.all {
+		if !o.is.none() && !o.unkept && !ascii([]byte(o.is.parse.Value().body)) {
+			n.bytes -= o.size
+			o.size, o.unkept = 0, true
+			n.unkept++
+		}
+	}
+	if o := &n.unnamed; !o.is.none() && !o.unkept && !ascii(n.kept[n.from:n.to]) {
+		o.unkept = true
+		n.unkept++
+	}
 }
 
 // otherwise says that the backend may read a text in another way than those on which

@@ -88,11 +88,11 @@ func (l *Lease) planUse(m wire.Frame, name []byte) step {
 	s := l.refer(n.at, n.name, true)
 	o := n.at
 	switch {
-	case s != forward || o == nil:
-		return s
-	case o.changed && o.turn == n.turn:
+	case s == refuse || o != nil && o.changed && o.turn == n.turn:
 		l.denied(Denial{Changed: true})
 		return refuse
+	case s != forward || o == nil:
+		return s
 	case m.Type == 'B' && o.does.runs:
 		if !n.given && l.planAll(nil) == await {
 			return await

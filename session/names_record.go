@@ -1,8 +1,6 @@
 package session
 
 import (
-	"unique"
-
 	"github.com/tenantgate/tenantgate/wire"
 )
 
@@ -123,7 +121,7 @@ func (l *Lease) recordParse(m wire.Frame, v deeds) {
 		n.change++
 		e.is = version{session: l.entry.Session, change: n.change}
 	} else {
-		e.is, e.size = version{parse: unique.Make(string(m.Body))}, size
+		e.is, e.size = l.made(string(m.Body)), size
 		n.bytes += size
 	}
 	n.expect(e)

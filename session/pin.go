@@ -89,7 +89,11 @@ func (j *Judge) followConfig(t token) {
 		}
 	case (t.isSym(')') || t.isSym(']')) && c.depth == 0:
 		c.on = false
-		if !c.own && !(c.commas == 2 && c.local && c.words == 1) {
+		switch {
+		case c.own:
+		case c.commas == 2 && c.local && c.words == 1:
+			j.passing(c.follows)
+		default:
 			j.outlives(c.follows)
 		}
 		return
@@ -212,11 +216,21 @@ func (j *Judge) followSet(t token) {
 	}
 }
 
-// followName notes the name of the setting that a SET is about, if it outlives the
-// transaction, can be followed and is no other one.
+// followName notes the name of the setting that a SET is about: if it outlives the
+// transaction, can be followed and is no other one, or if statements are read by it.
 func (j *Judge) followName(name []byte) {
-	if j.scope == setLasting && !j.wild && !j.clauses && j.set != setContext {
-		j.follows = j.follows.or(ordinaryPlaces[string(name)])
+	switch s := ordinaryPlaces[string(name)]; {
+	case j.scope == setLasting && !j.wild && !j.clauses && j.set != setContext:
+		j.follows = j.follows.or(s)
+	case j.scope == setNothing && !j.clauses:
+		j.passing(s)
+	}
+}
+
+// passing notes that settings are set until the transaction ends.
+func (j *Judge) passing(s settingSet) {
+	if s.has(settingsReading) {
+		j.effects.Sets = j.effects.Sets.or(settingsLocal)
 	}
 }
 

@@ -6,11 +6,18 @@ import (
 )
 
 // version tells one prepared statement from every other one. Two that were made by
-// the same Parse are the same, whoever sent it; the unnamed statement, and one whose
-// Parse is not kept, is that of its session alone.
+// the same Parse, and read alike, are the same, whoever sent it. The unnamed statement
+// is that of its session alone, and so is one whose Parse is not kept or was read by
+// settings that are not known.
 type version struct {
-	parse           unique.Handle[string] // the body of the Parse
+	parse           unique.Handle[recipe]
 	session, change uint64
+}
+
+// recipe is what a prepared statement is made from.
+type recipe struct {
+	body     string // of the Parse
+	readings string // of the entry: what its text was read by
 }
 
 // none says that there is no statement.
