@@ -64,10 +64,9 @@ func (c *escapeCorpus) playAll(t *testing.T, mode escapeMode, tally *tally) {
 		database = "sealed"
 	}
 	options := append(slices.Clone(mode.options), func(p *proxy) {
+		clear(p.config["databases"].(map[string]any))
 		p.database("wide", database, "session", 4)
 		p.database("narrow", database, "session", 1)
-		delete(p.config["databases"].(map[string]any), "app")
-		delete(p.config["databases"].(map[string]any), "literal")
 	})
 	if mode.sealed {
 		options = append(options, sealWith("k1"))

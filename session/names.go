@@ -61,8 +61,7 @@ type own struct {
 	unkept bool    // its Parse is not kept: the client keeps its backend
 	size   int     // what is counted for it
 	does   deeds
-	owed   int   // messages about it that are not answered
-	on     *held // where it was found last
+	owed   int // messages about it that are not answered
 
 	// In the turn of that number the backend has what the client has: as soon as
 	// the message of that number is answered, or at once where it is 0 or for what is

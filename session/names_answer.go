@@ -140,7 +140,6 @@ func (l *Lease) succeeded(e *effect, m wire.Frame) {
 func (l *Lease) stands(o *own, is version) {
 	h := l.backend.shelf.put(o.name)
 	h.is, h.shown = is, shown{}
-	o.on = h
 	l.names.together(o)
 }
 

@@ -45,7 +45,7 @@ func (l *Lease) refer(o *own, name []byte, used bool) step {
 			o.turn, o.number = n.turn, 0
 		}
 	case there && h.is == o.is && o.shown.fits(h.shown):
-		o.on, o.turn, o.number, o.changed = h, n.turn, 0, false
+		o.turn, o.number, o.changed = n.turn, 0, false
 	case !used && o != &n.unnamed:
 		if there && h.is == doubtful {
 			n.todo = append(n.todo, todo{what: cleared, held: h})
@@ -89,8 +89,6 @@ func (n *names) on(s *shelf, o *own, name []byte) *held {
 		return &s.unnamed
 	case o == nil:
 		return s.byName[string(name)]
-	case o.on != nil && o.on.shelf == s:
-		return o.on
 	}
 	return s.byName[o.name]
 }

@@ -32,7 +32,6 @@ type held struct {
 	is           version
 	shown        shown  // how it was described
 	turn         uint64 // of the shelf's turns, when it was used last
-	shelf        *shelf // nil: it is not there any more
 	newer, older *held
 }
 
@@ -46,10 +45,7 @@ type shelf struct {
 }
 
 // begin is called when a lease takes the backend.
-func (s *shelf) begin() {
-	s.turn++
-	s.unnamed.shelf = s
-}
+func (s *shelf) begin() { s.turn++ }
 
 // put returns what stands under the name, with a new entry for one that is new, and
 // makes it the newest.
@@ -62,7 +58,7 @@ func (s *shelf) put(name string) *held {
 		if s.byName == nil {
 			s.byName = map[string]*held{}
 		}
-		h = &held{name: name, shelf: s}
+		h = &held{name: name}
 		s.byName[name] = h
 	} else {
 		s.unlink(h)
@@ -96,18 +92,17 @@ func (s *shelf) doubt() {
 // drop notes that nothing stands under the name any more.
 func (s *shelf) drop(h *held) {
 	h.is, h.shown = version{}, shown{}
-	if h == &s.unnamed || h.shelf == nil {
+	if s.byName[h.name] != h {
 		return
 	}
 	s.unlink(h)
 	delete(s.byName, h.name)
-	h.shelf = nil
 }
 
 // clear drops all statements that have names.
 func (s *shelf) clear() {
 	for _, h := range s.byName {
-		h.is, h.shelf, h.newer, h.older = version{}, nil, nil, nil
+		h.is, h.newer, h.older = version{}, nil, nil
 	}
 	s.byName, s.newest, s.oldest = nil, nil, nil
 }
