@@ -98,6 +98,12 @@ func (c *client) granted(b *backend) {
 		c.db.giveBack(b)
 		return
 	}
+	c.leases(b, c.sock.in)
+}
+
+// leases begins the lease of b, which is on the same loop. What the client has sent
+// already is in p.
+func (c *client) leases(b *backend, p []byte) {
 	c.backend, b.client, b.mode = b, c, backendLeased
 	out := &c.loop.out
 	out.Reset()
@@ -116,10 +122,11 @@ func (c *client) granted(b *backend) {
 	c.sock.send(out.Client...)
 	b.sock.reading(true)
 	if c.lease.Entered() {
-		c.entered()
+		c.entered(p)
 		c.yield()
 		return
 	}
+	c.sock.keep(p)
 	b.timeout(c.db.timeouts().ServerReset)
 }
 
@@ -252,7 +259,7 @@ func (c *client) fromServer(p []byte) int {
 		return n
 	}
 	if !before && c.lease.Entered() {
-		c.entered()
+		c.entered(c.sock.in)
 	}
 	c.step()
 	c.yield()

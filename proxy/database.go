@@ -57,6 +57,19 @@ func (d *database) acquire(c *client) {
 	})
 }
 
+// grab is acquire where that needs no waiting: a backend that is idle on the client's
+// loop and carries its context is the client's. nil: it is to acquire one.
+func (d *database) grab(c *client) *backend {
+	d.mu.Lock()
+	c.waiter.Most = c.limits().MaxServerConn
+	s := d.pool.Grab(c.id, &c.waiter)
+	d.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.Handle.(*backend)
+}
+
 // leave takes a request back.
 func (d *database) leave(c *client) {
 	d.mu.Lock()
@@ -175,7 +188,7 @@ func (d *database) dial(slot *session.Server) {
 	d.metrics.connect(resultOK)
 	b.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: b}
 	l := d.server.nextLoop()
-	b.home = l
+	b.home, slot.Place = l, l.number
 	l.post(func() {
 		if err := l.attach(b.sock, wantRead); err != nil {
 			d.dialFailed(slot, err)
@@ -219,10 +232,20 @@ func (d *database) dialFailed(slot *session.Server, err error) {
 	})
 }
 
+// grant is a backend that was granted to a client of the same loop.
+type grant struct {
+	b *backend
+	c *client
+}
+
 // moveTo brings an idle backend to the loop of the client that it was granted to;
 // from is the loop that the caller is on, if it is on one.
 func (b *backend) moveTo(from *loop, c *client) {
-	hand := func() {
+	if from != nil && b.home == from && c.loop == from {
+		from.grants = append(from.grants, grant{b, c})
+		return
+	}
+	b.onLoop(func() {
 		if b.mode != backendIdle {
 			c.loop.post(c.lost) // it died in the meantime
 			return
@@ -242,12 +265,7 @@ func (b *backend) moveTo(from *loop, c *client) {
 			}
 			c.granted(b)
 		})
-	}
-	if from != nil && b.home == from {
-		from.letters = append(from.letters, hand)
-		return
-	}
-	b.onLoop(hand)
+	})
 }
 
 // onLoop runs f on the loop that owns the backend's socket. An idle backend

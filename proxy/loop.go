@@ -20,6 +20,7 @@ const (
 // goroutine makes all decisions about them, so that there are no locks between
 // the two directions, and one read buffer serves them all.
 type loop struct {
+	number  int // among the server's
 	poll    *poller
 	sockets []*socket // by file descriptor
 	dead    []*socket // closed in this turn; their descriptors are freed at its end
@@ -43,6 +44,8 @@ type loop struct {
 		over    bool        // the loop has ended
 	}
 	letters []func() // taken from the box and not run yet
+	grants  []grant  // of the loop's own, not carried out yet
+	granted int      // of them, how many are
 	current *socket  // the one whose event is being handled
 	fault   func(what any, at *socket)
 	stopped bool
@@ -113,7 +116,7 @@ func (l *loop) finish() {
 	l.mail.Lock()
 	l.mail.over = true
 	l.mail.Unlock()
-	for l.mail.waiting.Load() || len(l.letters) > 0 {
+	for l.mail.waiting.Load() || len(l.letters) > 0 || len(l.grants) > 0 {
 		l.lastLetters() // whoever sent one waits for what it does
 	}
 	l.poll.close()
@@ -127,6 +130,7 @@ func (l *loop) lastLetters() {
 		}
 	}()
 	l.deliver()
+	l.grant()
 	l.bury()
 }
 
@@ -156,6 +160,7 @@ func (l *loop) turn() {
 	l.current = nil
 	l.readAgain()
 	l.deliver()
+	l.grant()
 	l.expire()
 	l.stopGathering()
 	l.bury()
@@ -267,6 +272,23 @@ func (l *loop) readAgain() {
 	}
 }
 
+// grant gives clients the backends that were granted to them in this turn.
+func (l *loop) grant() {
+	for l.granted < len(l.grants) {
+		g := l.grants[l.granted]
+		l.grants[l.granted] = grant{}
+		l.granted++ // first: it must not come again if it fails
+		l.current = g.c.sock
+		if g.b.mode == backendIdle {
+			g.c.granted(g.b)
+		} else {
+			g.c.lost() // it died in the meantime
+		}
+	}
+	l.current = nil
+	l.grants, l.granted = l.grants[:0], 0
+}
+
 func (l *loop) deliver() {
 	if !l.mail.waiting.Load() && len(l.letters) == 0 {
 		return
@@ -287,7 +309,7 @@ func (l *loop) deliver() {
 
 // timeout is how long the poller may wait, in milliseconds.
 func (l *loop) timeout() int {
-	if len(l.again) > 0 || len(l.letters) > 0 || l.mail.waiting.Load() {
+	if len(l.again) > 0 || len(l.letters) > 0 || len(l.grants) > 0 || l.mail.waiting.Load() {
 		return 0
 	}
 	wait := int64(-1)

@@ -70,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("start an event loop: %w", err)
 		}
-		l.fault = s.fault
+		l.fault, l.number = s.fault, len(s.loops)
 		s.loops = append(s.loops, l)
 	}
 	for name, db := range cfg.Databases {

@@ -6,21 +6,27 @@ import (
 	"github.com/tenantgate/tenantgate/session"
 )
 
-// acquire asks for a backend, by the terms in force now.
-func (c *client) acquire() {
+// asks says what backend the client needs, by the terms in force now.
+func (c *client) asks() {
 	c.terms = c.db.terms.Load()
 	if c.welcomed {
 		c.entry = c.lease.Entry()
 	}
-	c.waiter.Entry = nil
+	c.waiter.Entry, c.waiter.Place = nil, c.loop.number
 	if c.terms.Transaction {
 		c.waiter.Entry = c.entry // one that carries its context already will do
 	}
+}
+
+// acquire asks for a backend.
+func (c *client) acquire() {
+	c.asks()
 	c.db.acquire(c)
 }
 
 // entered lets the client go on: the context is confirmed on its backend.
-func (c *client) entered() {
+// What it has sent of its transaction is in p.
+func (c *client) entered(p []byte) {
 	c.backend.timeout(0)
 	if !c.welcomed {
 		c.welcome()
@@ -28,7 +34,7 @@ func (c *client) entered() {
 	}
 	c.asking, c.stalled = false, false
 	c.db.metrics.waited(clock() - c.since)
-	c.take(c.sock.in)
+	c.take(p)
 }
 
 // away takes what a client without a backend sends between its transactions.
@@ -45,15 +51,14 @@ func (c *client) away() {
 	default:
 		c.active = c.loop.now
 		c.db.metrics.received.Add(uint64(c.sock.got))
-		c.sock.keep(p)
-		c.want()
+		c.want(p)
 	}
 }
 
 // want looks at what a client without a backend has sent: its next transaction
-// waits for one.
-func (c *client) want() {
-	want, err := c.lease.Wants(c.sock.in)
+// begins at once where a backend is at hand that carries its context, or waits.
+func (c *client) want(p []byte) {
+	want, err := c.lease.Wants(p)
 	switch {
 	case err != nil:
 		c.end(clientFault(err))
@@ -63,8 +68,15 @@ func (c *client) want() {
 	case want:
 		c.asking, c.retried = true, false
 		c.since = clock()
-		c.acquire()
+		c.asks()
+		if b := c.db.grab(c); b != nil {
+			c.leases(b, p)
+			return
+		}
+		c.sock.keep(p)
+		c.db.acquire(c)
 	default:
+		c.sock.keep(p)
 		c.sock.reading(true)
 		if c.sock.more {
 			c.loop.resume(c.sock)
@@ -92,7 +104,7 @@ func (c *client) yield() {
 			return
 		}
 	}
-	c.want()
+	c.want(c.sock.in)
 }
 
 // keeps notes that the client keeps its backend between transactions, or does so

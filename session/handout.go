@@ -1,6 +1,10 @@
 package session
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/tenantgate/tenantgate/auth"
+)
 
 // handOut grants idle servers to waiters in turn. For a tenant's waiters for whom
 // there are only servers with the context of others, such servers are reset; it
@@ -33,8 +37,13 @@ func (p *Pool) handOut(actions []Action) []Action {
 // grant gives s to waiter i of q.
 func (p *Pool) grant(q *queue, i int, s *Server) Action {
 	w := p.take(q, i)
+	return Action{Kind: Grant, Waiter: w, Server: s, Switch: p.lease(s, w)}
+}
+
+// lease makes the idle s that of w, and says whether it was another tenant's before.
+func (p *Pool) lease(s *Server, w *Waiter) (switched bool) {
 	p.unpark(s)
-	s.State, s.tenant = ServerActive, w.tenant
+	s.State, s.tenant, s.Place = ServerActive, w.tenant, w.Place
 	p.holds(w.tenant, 1)
 	was := s.Backend.Tenant
 	s.Backend.Tenant = w.tenant
@@ -42,17 +51,40 @@ func (p *Pool) grant(q *queue, i int, s *Server) Action {
 	if was != "" && s.Backend.carried == nil {
 		p.misses |= 1
 	}
-	return Action{Kind: Grant, Waiter: w, Server: s, Switch: was != "" && was != w.tenant}
+	return was != "" && was != w.tenant
+}
+
+// Grab is Acquire where nobody waits and an idle server at w's place carries its
+// context: it is granted, and there is nothing else to be done. nil: w is to Acquire.
+func (p *Pool) Grab(id auth.Identity, w *Waiter) *Server {
+	if len(p.turns) > 0 || w.Entry == nil || id.IsZero() || w.Entry.Tenant() != id.Tenant() || p.retired {
+		return nil
+	}
+	w.tenant = id.Tenant()
+	if w.Most > 0 && p.leased[w.tenant] >= w.Most {
+		return nil
+	}
+	s := p.pick(w)
+	if s == nil || s.Backend.carried == nil || s.Place != w.Place {
+		return nil
+	}
+	p.lease(s, w)
+	return s
 }
 
 // pick chooses an idle server for w, the most recently used of the best ones: one
 // that has served its session last, then one with the same context, then a clean
 // one; nil when there is none of these. Among clean ones those that were this
-// tenant's come first, whose caches are warm for it.
+// tenant's come first, whose caches are warm for it, and among those that are as good
+// one that is at the waiter's place.
 func (p *Pool) pick(w *Waiter) (best *Server) {
 	rank := 0
-	for i := len(p.idle) - 1; i >= 0 && rank < ownServer; i-- {
-		if r := w.suits(p.idle[i].Backend); r > rank {
+	for i := len(p.idle) - 1; i >= 0 && rank < 2*ownServer; i-- {
+		r := 2 * w.suits(p.idle[i].Backend)
+		if r > 0 && p.idle[i].Place == w.Place {
+			r++
+		}
+		if r > rank {
 			rank, best = r, p.idle[i]
 		}
 	}

@@ -15,7 +15,20 @@ func (w *world) acquire(c *simClient) {
 	if w.terms.Transaction {
 		c.waiter.Entry = c.entry
 	}
+	if s := w.grabbed(c); s != nil {
+		w.granting(c, s.Handle.(*place), 0)
+		c.granted(s.Handle.(*place))
+		return
+	}
 	w.do(w.pool.Acquire(w.now, c.id, &c.waiter))
+}
+
+// grabbed is the server that c has without waiting, where it tries that first.
+func (w *world) grabbed(c *simClient) *Server {
+	if w.rand.IntN(4) == 0 {
+		return nil
+	}
+	return w.pool.Grab(c.id, &c.waiter)
 }
 
 // forget takes c out of the queue that the model keeps to check the pool's.

@@ -46,6 +46,7 @@ type Server struct {
 	Backend   *Backend
 	State     ServerState
 	Handle    any // the caller's own, never looked at
+	Place     int // where it is: that of the waiter that had it last; up to Opened the caller's to set
 	tenant    string
 	cleaning  bool      // a Clean was asked for
 	begun     time.Time // when it was to be opened
@@ -77,6 +78,7 @@ type Waiter struct {
 	// Entry is what the backend will be entered with where it may carry that
 	// already; nil: only a clean one will do.
 	Entry  *Entry
+	Place  int // where it wants the server, a number of the caller's own
 	tenant string
 	since  time.Time
 	queue  *queue // nil unless it waits
