@@ -172,6 +172,9 @@ func (c *pgxClient) copyBothWays(ctx context.Context) error {
 
 // cancelled cancels a statement until it ends.
 func (c *pgxClient) cancelled(ctx context.Context) error {
+	if err := c.expect(ctx, "[[", "SELECT pg_sleep($1)", 0); err != nil { // prepared before, which a cancel could hit
+		return err
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.expect(ctx, "57014", "SELECT pg_sleep($1)", 30) }()
 	for {

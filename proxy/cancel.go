@@ -99,21 +99,43 @@ func (r *cancels) request(pid uint32, key []byte) {
 	}
 }
 
-// cancelPause is for how long a cancel is put off that could hit the entering of the
-// client's own context, which takes less than a millisecond.
-const cancelPause = time.Millisecond
+// A cancel could hit the entering of the client's own context, which would end its
+// session. That takes less than a millisecond, but is only confirmed with the first
+// answer to the client: a cancel is put off until enteringTime after it was sent, and
+// every cancelPause it is looked at again.
+const (
+	enteringTime = 50 * time.Millisecond
+	cancelPause  = time.Millisecond
+)
+
+// putOff is for how long a cancel of the client's statement is to be put off; 0 or
+// less: it is not. Behind the entering PostgreSQL has said nothing, so the client was
+// active last when it sent the message that went with it, or later.
+func (c *client) putOff() time.Duration {
+	if c.backend == nil || !c.lease.Early() {
+		return 0
+	}
+	return enteringTime - time.Duration(c.loop.now-c.active)
+}
 
 // aim finds the backend that runs a statement of the client's and keeps it for the
 // cancel; nil: there is none, or the statement waits for one and is going to fail
-// when it has it. ok is false when the client's loop has ended.
+// when it has it. What the client sends while it is put off is not cancelled. ok is
+// false when the client's loop has ended.
 func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
-	for until := time.Now().Add(c.db.timeouts().CancelWait); ; {
+	sent, first := uint64(0), true
+	for until := time.Now().Add(c.db.timeouts().CancelWait); ; first = false {
 		target := make(chan *backend, 1)
 		early := false
 		asked := c.loop.post(func() {
 			b := c.backend
-			early = b != nil && c.lease.Early()
+			if first {
+				sent = c.lease.Sent()
+			}
+			early = c.putOff() > 0
 			switch result = resultOK; {
+			case !first && c.lease.Answered(sent):
+				b, result, early = nil, resultIdle, false
 			case c.asking:
 				c.lease.Recall()
 				b = nil

@@ -63,12 +63,16 @@ func (c *client) watch(at func(int64)) {
 
 // overtime cancels the client's statement if its time is over.
 func (c *client) overtime(now int64) {
-	limit := int64(c.limits().Statement)
-	if limit == 0 || c.ran == 0 || now-c.ran < limit {
+	limit := c.limits().Statement
+	if limit == 0 || c.ran == 0 || now-c.ran < int64(limit) {
 		return
 	}
 	c.ran = now // the next time, if the statement goes on all the same
 	if c.stopping || c.backend == nil || !c.lease.Running() {
+		return
+	}
+	if wait := c.putOff(); wait > 0 {
+		c.ran = now + int64(wait-limit)
 		return
 	}
 	c.stopStatement()

@@ -212,6 +212,12 @@ func (l *Lease) Recall() { l.recalled = true }
 // of the proxy's own.
 func (l *Lease) Cancellable() bool { return l.owed.waiting() && l.owed.ours == 0 }
 
+// Sent is the number of the last message to PostgreSQL that it answers.
+func (l *Lease) Sent() uint64 { return l.owed.pushed }
+
+// Answered says that nothing more is owed for that message, nor any before it.
+func (l *Lease) Answered(number uint64) bool { return l.owed.through() >= number }
+
 // Entering says that the context is being entered again at this moment.
 func (l *Lease) Entering() bool { return l.began && l.owed.ours > 0 }
 
@@ -219,13 +225,13 @@ func (l *Lease) Entering() bool { return l.began && l.owed.ours > 0 }
 // seen: it has a whole message that it did not answer. A message of which it
 // waits for the rest is none yet.
 func (l *Lease) Running() bool {
-	return l.began && l.Cancellable() && !(l.owed.n == 1 && l.client.owes && l.halfForwarded())
+	return l.Entered() && l.Cancellable() && !(l.owed.n-int(l.owed.before) == 1 && l.client.owes && l.halfForwarded())
 }
 
 // Open says that a transaction is open, by BEGIN or because a statement runs. A
 // batch of the extended protocol is one up to its Sync: what was open once is so
 // until Stats count a transaction.
-func (l *Lease) Open() bool { return l.began && (l.owed.status != 'I' || l.Running()) }
+func (l *Lease) Open() bool { return l.Entered() && (l.owed.status != 'I' || l.Running()) }
 
 // Leaving says that the client has sent Terminate.
 func (l *Lease) Leaving() bool { return l.leaving }

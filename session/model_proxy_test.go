@@ -325,7 +325,10 @@ func (c *simClient) cancel() {
 		return
 	}
 	if c.lease.Early() {
-		return // it is put off
+		if !c.w.faults || c.w.rand.IntN(4) > 0 {
+			return // it is put off
+		}
+		c.place.rejected = true // it may hit the entering
 	}
 	c.w.note("client $a asks for a cancel", c.number, 0, 0)
 	c.w.Seen.cancels++
