@@ -79,11 +79,22 @@ func appendHeader(dst []byte, typ byte, size int) []byte {
 // made is the version of a statement with a name that a Parse makes which is sent now.
 func (l *Lease) made(body string) version {
 	v := version{parse: unique.Make(recipe{body, l.entry.readings})}
-	if f := l.follow; f != nil && f.noted.has(settingsRead) {
+	if f := l.follow; f != nil && f.noted.has(settingsRead) || timely(body) {
 		l.names.change++
 		v.session, v.change = l.entry.Session, l.names.change
 	}
 	return v
+}
+
+// timely says that a text may hold a constant which stands for the moment at which it
+// is read: 'now' or 'today' ("Special Values" of "Date/Time Types").
+func timely(body string) bool {
+	for _, word := range [...]string{"now'", "today", "tomorrow", "yesterday"} {
+		if contains([]byte(body), word) {
+			return true
+		}
+	}
+	return false
 }
 
 // misread is called when the client's encoding has become another one: a text that is

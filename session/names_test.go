@@ -121,6 +121,25 @@ func TestEqualStatementsAreSharedAndKeptOnce(t *testing.T) {
 	}
 }
 
+// TestTextsThatHoldTheTimeAreNotShared: 'now' is what it was when another session prepared its own.
+func TestTextsThatHoldTheTimeAreNotShared(t *testing.T) {
+	for text, shared := range map[string]bool{"insert 1 /* now() */": true, "insert 1 /* 'Now' */": false, "insert 1 /* 'today 12:00' */": false} {
+		p := newParty(t, &Terms{MaxPrepared: 10})
+		p.as(1, parse("s", text))
+		p.as(2, parse("s", text))
+		for range 2 {
+			for n := range uint64(2) {
+				if got := p.as(n+1, runs("s")); got != "2CZ" || p.lease.Pinned() != PinNone {
+					t.Errorf("%s answers %s and pins %v", text, got, p.lease.Pinned())
+				}
+			}
+		}
+		if a, b := p.leases[1].names.all["s"], p.leases[2].names.all["s"]; (a.is == b.is) != shared {
+			t.Errorf("%s is shared: %v", text, !shared)
+		}
+	}
+}
+
 // TestABackendKeepsAsManyStatementsAsConfigured, those that were used last.
 func TestABackendKeepsAsManyStatementsAsConfigured(t *testing.T) {
 	p := newParty(t, &Terms{MaxPrepared: 3})

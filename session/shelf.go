@@ -8,7 +8,7 @@ import (
 // version tells one prepared statement from every other one. Two that were made by
 // the same Parse, and read alike, are the same, whoever sent it. The unnamed statement
 // is that of its session alone, and so is one whose Parse is not kept or was read by
-// settings that are not known.
+// settings that are not known, or whose constants depend on when it was read.
 type version struct {
 	parse           unique.Handle[recipe]
 	session, change uint64
