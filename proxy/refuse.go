@@ -55,6 +55,7 @@ var (
 	sessionEnds = []reason{
 		endClient, endClientGone, endProtocol, endServerGone, endEnter, endDesync, endExpired, endRevoked, endIdle, endIdleTx,
 		endTransaction, endGuard, endEncoding, endDrain, endInternal,
+		endWait, endTenantWait, endServer, // for the next transaction
 	}
 )
 
