@@ -78,7 +78,8 @@ type Lease struct {
 	entry      *Entry
 	follow     *follow // nil: no setting of the client's is to be followed
 	turn       turn
-	names      *names // in transaction mode
+	names      *names // in transaction mode; nil while nothing is known and there is no backend
+	change     uint64 // counts the versions of prepared statements that are the session's own
 }
 
 // Stats count what passed since the lease began.
@@ -125,7 +126,7 @@ func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 	l.statements.tenant = entry.names[0]
 	l.owed.status = 'I'
 	if terms.Transaction {
-		l.names = &names{}
+		l.names = newNames()
 	}
 	l.turn.done, l.turn.took = true, true // the client may be welcomed and wait without a backend
 	return l.attach(b, out)

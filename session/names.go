@@ -1,5 +1,7 @@
 package session
 
+import "sync"
+
 // names lets the prepared statements of a client in transaction mode follow it from
 // backend to backend, under the names that it gave them. In front of the first message
 // of a turn that needs one, what the backend has under its name is made what the
@@ -20,10 +22,9 @@ type names struct {
 	kept     []byte // the body of the unnamed statement's Parse, and of those in pending
 	from, to int    // where in it that of the client's is
 
-	bytes     int    // that are kept of statements with names
-	unkept    int    // statements that the client has and whose Parse is not kept
-	untracked bool   // there may be more than all holds
-	change    uint64 // counts the versions of the session's own
+	bytes     int  // that are kept of statements with names
+	unkept    int  // statements that the client has and whose Parse is not kept
+	untracked bool // there may be more than all holds
 
 	// Of SQL that is about prepared statements.
 	barrier uint64 // the last message that may run some
@@ -85,6 +86,26 @@ func (n *names) begins(s *shelf) {
 	n.until, n.barrier, n.marked, n.chain = 0, 0, 0, chain{}
 	n.portal = nil
 	clear(n.portals)
+}
+
+// idle are names of nobody. What a client without prepared statements has of them it
+// needs for its transactions only, and most clients are idle.
+var idle = sync.Pool{New: func() any { return &names{} }}
+
+func newNames() *names { return idle.Get().(*names) }
+
+// blank says that nothing is known that a new one would not know.
+func (n *names) blank() bool {
+	return len(n.all) == 0 && n.unnamed.is.none() && n.unnamed.owed == 0 && n.head == len(n.pending) && len(n.portals) == 0 &&
+		!n.pins() && !n.aside && n.bytes == 0 && n.fault == nil
+}
+
+// free takes n back: nobody uses it any more.
+func (n *names) free() {
+	clear(n.pending[:cap(n.pending)])
+	clear(n.todo[:cap(n.todo)])
+	*n = names{pending: n.pending[:0], todo: n.todo[:0]}
+	idle.Put(n)
 }
 
 // pins says that the client has statements that cannot follow it.

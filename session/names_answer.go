@@ -172,9 +172,9 @@ func (l *Lease) unsure(o *own, absent bool) {
 	}
 	does := o.does
 	n.lose(o)
-	n.change++
+	l.change++
 	o.does = does
-	o.is, o.unkept = version{session: l.entry.Session, change: n.change}, true
+	o.is, o.unkept = version{session: l.entry.Session, change: l.change}, true
 	n.unkept++
 	l.stands(o, o.is)
 }

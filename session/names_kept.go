@@ -18,8 +18,8 @@ const (
 // keepUnnamed keeps the Parse of an unnamed statement.
 func (l *Lease) keepUnnamed(m wire.Frame, v deeds) effect {
 	n := l.names
-	n.change++
-	e := effect{what: 'P', is: version{session: l.entry.Session, change: n.change}, does: v, maybe: n.maybe}
+	l.change++
+	e := effect{what: 'P', is: version{session: l.entry.Session, change: l.change}, does: v, maybe: n.maybe}
 	if e.unkept = !m.Whole() || l.backend.otherwise() || len(m.Body) > maxKept-n.bytes; !e.unkept {
 		n.compact()
 		if e.unkept = len(n.kept)+len(m.Body) > maxKept; !e.unkept {
@@ -80,8 +80,8 @@ func appendHeader(dst []byte, typ byte, size int) []byte {
 func (l *Lease) made(body string) version {
 	v := version{parse: unique.Make(recipe{body, l.entry.readings})}
 	if f := l.follow; f != nil && f.noted.has(settingsRead) || timely(body) {
-		l.names.change++
-		v.session, v.change = l.entry.Session, l.names.change
+		l.change++
+		v.session, v.change = l.entry.Session, l.change
 	}
 	return v
 }

@@ -118,8 +118,8 @@ func (l *Lease) recordParse(m wire.Frame, v deeds) {
 	e := effect{number: l.owed.pushed, what: 'P', own: o, does: v}
 	size := len(m.Body) + ownOverhead
 	if e.unkept = !m.Whole() || l.backend.otherwise() || size > maxKept-n.bytes; e.unkept {
-		n.change++
-		e.is = version{session: l.entry.Session, change: n.change}
+		l.change++
+		e.is = version{session: l.entry.Session, change: l.change}
 	} else {
 		e.is, e.size = l.made(string(m.Body)), size
 		n.bytes += size

@@ -73,6 +73,9 @@ func (e *Entry) same(o *Entry, sealed bool) bool {
 // once. The terms are those in force now.
 func (l *Lease) Resume(terms *Terms, b *Backend, out *Out) error {
 	l.terms = terms
+	if l.names == nil {
+		l.names = newNames()
+	}
 	l.owed = answers{ring: l.owed.ring, status: 'I', pushed: l.owed.pushed, taken: l.owed.taken}
 	l.server, l.confirmed, l.fragile, l.farewell, l.cancelling = serverStream{}, false, false, false, false
 	l.turn.done, l.turn.took, l.turn.cycles = true, false, 0
@@ -107,6 +110,10 @@ func (l *Lease) rests() bool {
 func (l *Lease) Detach() (reusable bool) {
 	b := l.backend
 	l.backend = nil
+	if l.names.blank() {
+		l.names.free()
+		l.names = nil
+	}
 	if l.turn.ahead == aheadDue {
 		clear(b.moved)
 		return true
