@@ -17,8 +17,9 @@ import (
 type middleman struct {
 	listener net.Listener
 	target   string
-	onCancel func(c net.Conn) // owns the connection; nil: it is passed on too
-	cancels  atomic.Int32     // how many cancel requests it has read in the clear
+	onCancel func(c net.Conn)         // owns the connection; nil: it is passed on too
+	toServer func(server, c net.Conn) // passes on what a session sends; nil: at once, and its end
+	cancels  atomic.Int32             // how many cancel requests it has read in the clear
 	mu       sync.Mutex
 	conns    []net.Conn // closed with the test
 }
@@ -86,12 +87,19 @@ func (r *middleman) serve(c net.Conn) {
 		c.Close()
 		return
 	}
-	go func() {
-		_, _ = io.Copy(server, c)
-		_ = server.(*net.TCPConn).CloseWrite()
-	}()
+	toServer := r.toServer
+	if toServer == nil {
+		toServer = passOn
+	}
+	go toServer(server, c)
 	_, _ = io.Copy(c, server)
 	c.Close()
+}
+
+// passOn copies to the server what c sends, and that it ends.
+func passOn(server, c net.Conn) {
+	_, _ = io.Copy(server, c)
+	_ = server.(*net.TCPConn).CloseWrite()
 }
 
 // behind makes a database of the proxy whose server is reached through r.

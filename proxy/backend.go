@@ -226,12 +226,39 @@ func (b *backend) discard(why session.Reason, cause error) {
 // cancelLast cancels what runs on a backend whose connection is closed, and frees
 // its place.
 func (b *backend) cancelLast() {
-	ctx, cancel := context.WithTimeout(context.Background(), b.db.timeouts().CancelWait)
-	defer cancel()
-	if _, err := b.be.Cancel(ctx); err != nil {
+	ctx, stop := context.WithTimeout(context.Background(), b.db.timeouts().CancelWait)
+	defer stop()
+	_, err := b.be.Cancel(ctx)
+	b.db.closed(b)
+	if again := b.cancelAgain(ctx); err != nil && !again {
 		b.db.server.log().Warn("statement of a client that is gone could not be cancelled", "database", b.db.name, "server_pid", b.be.PID, "error", err)
 	}
-	b.db.closed(b)
+}
+
+// cancelPauses are the pauses in front of the repetitions of a last cancel. A server
+// that has much to do may come to a statement only after as long.
+var cancelPauses = [...]time.Duration{20 * time.Millisecond, 80 * time.Millisecond, 320 * time.Millisecond, 1280 * time.Millisecond}
+
+// cancelAgain repeats the last cancel of a backend and says whether PostgreSQL has
+// taken one. PostgreSQL reads what was sent to it before the connection broke, and
+// a statement that it reads only behind a cancel runs as if there had been none.
+// That this could hit another's statement is not to be feared: the key was this
+// connection's alone.
+func (b *backend) cancelAgain(ctx context.Context) (taken bool) {
+	var ending <-chan struct{} // the end of the proxy waits for the first repetition
+	for _, pause := range cancelPauses {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return taken
+		case <-ending:
+			return taken
+		}
+		_, err := b.be.Cancel(ctx)
+		taken = taken || err == nil
+		ending = b.db.server.dialing.Done()
+	}
+	return taken
 }
 
 // finish is called when a backend that was given up has closed by itself.
