@@ -43,6 +43,7 @@ type client struct {
 	joined   bool // the loop owns it
 	welcomed bool // it may send statements
 	stalled  bool // bytes in sock.in wait for the lease, not for more bytes
+	held     bool // what it sends is only kept for now, see readAhead
 	goodbye  bool // Terminate was read: outstanding answers still pass
 	closing  bool // told to go: what it still sends is dropped
 	muted    bool // its token is long expired: nothing more is taken
@@ -182,6 +183,10 @@ func (c *client) readable() {
 	}
 	if c.backend == nil {
 		c.away()
+		return
+	}
+	if c.held {
+		c.readAhead()
 		return
 	}
 	if c.stalled {
@@ -333,21 +338,6 @@ func (c *client) step() {
 		}
 	}
 	c.flowControl()
-}
-
-// flowControl lets each side be read only while the other takes what it is sent.
-func (c *client) flowControl() {
-	wanted := c.welcomed && !c.goodbye && !c.muted && !c.stopping && len(c.backend.sock.out) == 0 && !c.lease.Holding()
-	if !wanted && len(c.sock.in) > 0 && c.lease.Holding() {
-		c.stalled = true
-	}
-	if c.welcomed && !c.sock.closed {
-		c.sock.reading(wanted)
-	}
-	if wanted && (c.stalled || c.sock.more) {
-		c.loop.resume(c.sock)
-	}
-	c.backend.sock.reading(c.sock.closed || len(c.sock.out) == 0)
 }
 
 // drained is called when the client has taken everything.

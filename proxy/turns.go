@@ -90,7 +90,7 @@ func (c *client) yield() {
 	if b == nil || c.ended || !c.lease.Detachable() || b.cancels > 0 || len(b.sock.out) > 0 || b.sock.ended {
 		return
 	}
-	c.backend, c.stalled = nil, false
+	c.backend, c.stalled, c.held = nil, false, false
 	if c.lease.Detach() && !b.tainted {
 		b.sock.in = nil
 		b.sock.reading(true)
