@@ -109,13 +109,12 @@ const (
 )
 
 // putOff is for how long a cancel of the client's statement is to be put off; 0 or
-// less: it is not. Behind the entering PostgreSQL has said nothing, so the client was
-// active last when it sent the message that went with it, or later.
+// less: it is not. Whatever the client sends in the meantime does not make it longer.
 func (c *client) putOff() time.Duration {
 	if c.backend == nil || !c.lease.Early() {
 		return 0
 	}
-	return enteringTime - time.Duration(c.loop.now-c.active)
+	return enteringTime - time.Duration(c.loop.now-c.entering)
 }
 
 // aim finds the backend that runs a statement of the client's and keeps it for the

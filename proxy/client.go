@@ -31,14 +31,15 @@ func (s clientState) String() string {
 // of it runs on the loop that owns the socket.
 type client struct {
 	// What every query touches stands together.
-	server  *Server
-	db      *database
-	sock    *socket
-	loop    *loop
-	lease   *session.Lease
-	backend *backend
-	active  int64 // when a byte last passed
-	expires int64 // of the token, on the loop's clock; 0: never
+	server   *Server
+	db       *database
+	sock     *socket
+	loop     *loop
+	lease    *session.Lease
+	backend  *backend
+	active   int64 // when a byte last passed
+	entering int64 // when its context was sent ahead of its transaction; 0: it was not
+	expires  int64 // of the token, on the loop's clock; 0: never
 
 	joined   bool // the loop owns it
 	welcomed bool // it may send statements
@@ -213,6 +214,9 @@ func (c *client) take(p []byte) {
 	n, err := c.lease.FromClient(p, out)
 	c.backend.sock.send(out.Server...)
 	c.sock.keep(p[n:])
+	if c.entering == 0 && c.lease.Early() {
+		c.entering = c.loop.now
+	}
 	if err != nil {
 		c.end(clientFault(err))
 		return
