@@ -89,6 +89,7 @@ const enterName = "tenantgate_enter"
 // again, it need not allocate.
 type enterQuery struct {
 	sql    []byte
+	text   string // sql as it was last: mostly it is the same
 	values [][]byte
 	oids   []uint32
 	bytes  []byte // of values
@@ -151,7 +152,10 @@ func (e *Entry) appendEnter(q *enterQuery, dst []byte, name string, settings []w
 	if s != nil {
 		e.seal(q, s)
 	}
-	dst, err := wire.AppendParse(dst, name, string(q.sql), q.oids...)
+	if q.text != string(q.sql) {
+		q.text = string(q.sql)
+	}
+	dst, err := wire.AppendParse(dst, name, q.text, q.oids...)
 	if err == nil {
 		dst, err = wire.AppendBind(dst, name, name, 1, q.values, 1)
 	}
