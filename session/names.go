@@ -3,21 +3,43 @@ package session
 import "sync"
 
 // names lets the prepared statements of a client in transaction mode follow it from
-// backend to backend, under the names that it gave them. In front of the first message
-// of a turn that needs one, what the backend has under its name is made what the
-// client has: by its Parse again, or a Close of another one's. From then on both go
-// together, whatever fails or is skipped, and nothing is sent for that name any more.
+// backend to backend, under the names that it gave them.
 //
-// What PostgreSQL makes of a message is known when it is answered, see resolve. What
-// depends on an answer that is still owed waits for it, unless an error that changes
-// it would also skip the message.
+// A stay is the time that the client has one backend: from Begin or Resume to Detach.
+// On a new one a statement of the client's is apart from the backend, which has none,
+// or another session's, or an equal one, under its name. In front of the first message
+// that needs it, it is brought together with what the backend has, by its Parse again,
+// a Close of the other one, or both, see refer. From then on client and backend have
+// the same under the name as long as the stay lasts, whatever fails or is skipped, and
+// nothing is sent for it any more.
+//
+//	         sent in front, or a Parse
+//	         or Close of the client's own           answered
+//	 apart -------------------------------> pledged ---------> together
+//	   ^                                       |                  |
+//	   |<--- skipped behind an error, or the --+                  |
+//	   |     proxy's own Parse has failed                         |
+//	   |<--------------------- the stay ends ---------------------+
+//
+//	apart     own.stay is not names.stay
+//	pledged   it is, and own.number is that of the message that must be answered
+//	together  it is, and own.number is 0
+//
+// What PostgreSQL makes of a message is known when it is answered: until then it is an
+// effect in pending, which resolve applies. A message of the client's that depends on
+// a pledge waits for the answer, unless both stand in one batch: an error there that
+// breaks the pledge has PostgreSQL skip the message as well.
+//
+// SQL can name prepared statements, too (EXECUTE, DEALLOCATE), and its effect is not seen
+// before its CommandComplete. So all that it may mean is brought together in front of it,
+// and behind it nothing is decided about any name until it is answered: it is a barrier.
 type names struct {
 	all     map[string]*own
 	unnamed own
 	pending []effect // of messages that are not answered, from head on, in order
 	head    int
-	turn    uint64 // counts the backends that the lease has had
-	until   uint64 // the number of the answer that the client's next message waits for
+	stay    uint64 // the number of the stay
+	until   uint64 // the client's next message waits for the answer of that number
 
 	kept     []byte // the body of the unnamed statement's Parse, and of those in pending
 	from, to int    // where in it that of the client's is
@@ -27,34 +49,41 @@ type names struct {
 	untracked bool // there may be more than all holds
 
 	// Of SQL that is about prepared statements.
-	barrier uint64 // the last message that may run some
-	marked  uint64 // the turn in which some was prepared or bound
+	barrier uint64 // the number of the last message that may run some
+	marked  uint64 // the stay in which some was prepared or bound
 	chain   chain
 
-	// What is sent in front of the message at hand, and what becomes of it.
-	todo    []todo
-	at      *own // the statement that it is about
-	name    []byte
-	shows   bool   // it describes a portal
-	inert   bool   // it has no effect: it is skipped, or fails too early
-	maybe   bool   // it may fail before it has any effect
-	strange bool   // it makes a statement that cannot be followed
-	will    deeds  // what the statement does that it prepares
-	about   bool   // it is SQL about prepared statements
-	drops   *own   // … which deallocates this one
-	prompt  bool   // it waits for an answer that PostgreSQL keeps until it is told to send it
-	aside   bool   // it waits for what is sent in front of it, whose errors are not its own
-	given   bool   // it has done so
-	sync    uint64 // the Sync behind that
-	tripped bool   // … and PostgreSQL skips it because of such an error
-	fault   error  // ends the session
+	// What plan finds out about the message at hand.
+	at        *own // the statement that it is about
+	name      []byte
+	shows     bool  // it describes a portal
+	inert     bool  // PostgreSQL skips it, or refuses it before it changes anything: nothing is recorded
+	unsettled bool  // the like is possible: whether it had an effect shows in the error's code
+	strange   bool  // it makes a statement that cannot be followed
+	will      deeds // what the statement does that it prepares
+	about     bool  // it is SQL about prepared statements
+	drops     *own  // … which deallocates this one
+
+	// What is sent in front of it.
+	todo   []todo
+	prompt bool  // it waits for an answer that PostgreSQL keeps until it is told to send it
+	fault  error // ends the session
+
+	// A message that may do without a statement must not fail because that cannot be
+	// prepared again: what it may need is fetched before it passes, with a Sync of its
+	// own where that ends no batch of the client's, and errors in that are nobody's.
+	fetching  bool   // the message at hand waits for that
+	fetched   bool   // it has waited: what is left in todo is its own
+	fetchSync uint64 // the number of that Sync
+	unfetched bool   // there was such an error
 
 	params  uint64 // of the description that is being read
 	portal  *own   // what the unnamed portal was bound from
 	portals map[string]*own
 }
 
-// own is a statement of the client's.
+// own is a statement of the client's: what it has under a name by its own account,
+// which is also what a connection of its own to PostgreSQL would have.
 type own struct {
 	name   string
 	is     version // none: the client has no such statement
@@ -64,11 +93,9 @@ type own struct {
 	does   deeds
 	owed   int // messages about it that are not answered
 
-	// In the turn of that number the backend has what the client has: as soon as
-	// the message of that number is answered, or at once where it is 0 or for what is
-	// sent in the same batch as that one.
-	turn, number, batch uint64
-	changed             bool // its description is not any more the one that the client has seen
+	stay, number uint64 // see names
+	batch        uint64 // of the message of that number
+	changed      bool   // its description is not any more the one that the client has seen
 }
 
 // deeds are what a statement does that matters whenever it is executed.
@@ -82,22 +109,22 @@ type deeds struct {
 // begins is called when the lease takes a backend.
 func (n *names) begins(s *shelf) {
 	s.begin()
-	n.turn++
+	n.stay++ // every statement is apart
 	n.until, n.barrier, n.marked, n.chain = 0, 0, 0, chain{}
 	n.portal = nil
 	clear(n.portals)
 }
 
-// idle are names of nobody. What a client without prepared statements has of them it
+// spareNames are of nobody. What a client without prepared statements has of them it
 // needs for its transactions only, and most clients are idle.
-var idle = sync.Pool{New: func() any { return &names{} }}
+var spareNames = sync.Pool{New: func() any { return &names{} }}
 
-func newNames() *names { return idle.Get().(*names) }
+func newNames() *names { return spareNames.Get().(*names) }
 
 // blank says that nothing is known that a new one would not know.
 func (n *names) blank() bool {
 	return len(n.all) == 0 && n.unnamed.is.none() && n.unnamed.owed == 0 && n.head == len(n.pending) && len(n.portals) == 0 &&
-		!n.pins() && !n.aside && n.bytes == 0 && n.fault == nil
+		!n.pins() && !n.fetching && n.bytes == 0 && n.fault == nil
 }
 
 // free takes n back: nobody uses it any more.
@@ -105,7 +132,7 @@ func (n *names) free() {
 	clear(n.pending[:cap(n.pending)])
 	clear(n.todo[:cap(n.todo)])
 	*n = names{pending: n.pending[:0], todo: n.todo[:0]}
-	idle.Put(n)
+	spareNames.Put(n)
 }
 
 // pins says that the client has statements that cannot follow it.
@@ -114,12 +141,12 @@ func (n *names) pins() bool { return n != nil && (n.unkept > 0 || n.untracked) }
 // pledge notes that the backend will have what the client has as soon as the message
 // of that number is answered; one more about o is owed.
 func (n *names) pledge(o *own, number, batch uint64) {
-	o.turn, o.number, o.batch = n.turn, number, batch
+	o.stay, o.number, o.batch = n.stay, number, batch
 	o.owed++
 }
 
 // together notes that client and backend have the same under the name from now on.
-func (n *names) together(o *own) { o.turn, o.number = n.turn, 0 }
+func (n *names) together(o *own) { o.stay, o.number = n.stay, 0 }
 
 // lose notes that the client has nothing under the name any more.
 func (n *names) lose(o *own) {
@@ -145,7 +172,7 @@ func (n *names) tidy(o *own) {
 func (n *names) forget(s *shelf) {
 	for _, o := range n.all {
 		n.lose(o)
-		o.turn, o.number = n.turn, 0
+		n.together(o)
 		if o.owed == 0 {
 			delete(n.all, o.name)
 		}

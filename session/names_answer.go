@@ -26,7 +26,7 @@ func (l *Lease) resolve(m wire.Frame, owner entry, code string) {
 	if n.head == len(n.pending) {
 		return
 	}
-	n.tripped = n.tripped || m.Type == 'E' && owner.ofNames()
+	n.unfetched = n.unfetched || m.Type == 'E' && owner.ofNames()
 	switch m.Type {
 	case 't':
 		n.params = 0
@@ -35,7 +35,7 @@ func (l *Lease) resolve(m wire.Frame, owner entry, code string) {
 		}
 	case 'E': // of a Query, behind which its ReadyForQuery comes
 		for i := n.head; i < len(n.pending) && n.pending[i].number == l.owed.erred; i++ {
-			n.pending[i].early = n.pending[i].maybe && unread(code)
+			n.pending[i].early = n.pending[i].unsettled && unread(code)
 		}
 	}
 	for n.head < len(n.pending) && n.pending[n.head].number <= done {
@@ -67,7 +67,9 @@ func (l *Lease) resolve(m wire.Frame, owner entry, code string) {
 func (n *names) awaitsTag(a *answers) bool { return n != nil && n.barrier > a.through() }
 
 // synced says that the ReadyForQuery which was just taken is not the client's.
-func (n *names) synced(a *answers) bool { return n != nil && n.sync == a.through() && n.sync > 0 }
+func (n *names) synced(a *answers) bool {
+	return n != nil && n.fetchSync == a.through() && n.fetchSync > 0
+}
 
 // reads says that a description is looked at.
 func (n *names) reads(a *answers) bool {
@@ -165,7 +167,7 @@ func (l *Lease) erred(e *effect, code string) {
 func (l *Lease) unsure(o *own, absent bool) {
 	n := l.names
 	if absent {
-		o.turn = 0
+		o.stay = 0
 	}
 	if o.is.none() || absent {
 		return
@@ -184,7 +186,7 @@ func (n *names) skipped(e *effect) {
 	if e.what == 'P' {
 		n.bytes -= e.size
 	}
-	if o := e.own; o != nil && o.turn == n.turn && (o.number == e.number || e.what == shownAgain) {
-		o.turn = 0
+	if o := e.own; o != nil && o.stay == n.stay && (o.number == e.number || e.what == shownAgain) {
+		o.stay = 0
 	}
 }

@@ -7,19 +7,20 @@ import (
 // todo is a message that is sent in front of the client's.
 type todo struct {
 	what entry // supplied, standIn, cleared or shownAgain
-	own  *own
-	held *held
+	own  *own  // whose it is; nil: another session's is cleared
+	held *held // what is cleared
 }
 
 // errLongName ends a session whose names the proxy would have to buffer.
 var errLongName = &wire.Violation{Text: "the name of a prepared statement is too long"}
 
-// refer plans what makes the backend have what the client has under a name; with used
-// false, anything at all if the client has something: its Parse is to fail of it.
+// refer plans what brings client and backend together under a name, o where the client
+// has or had something there. With used false the message is a Parse of that name: if the
+// client has a statement it must fail, and anything at all on the backend sees to that.
 func (l *Lease) refer(o *own, name []byte, used bool) step {
 	n, s := l.names, &l.backend.shelf
 	switch {
-	case o != nil && o.turn == n.turn:
+	case o != nil && o.stay == n.stay: // pledged or together
 		if o.number == 0 || o.batch == l.bindings.batch {
 			return forward
 		}
@@ -38,15 +39,16 @@ func (l *Lease) refer(o *own, name []byte, used bool) step {
 		s.touch(h) // what is sent about it now must not be followed by a Close to make room
 	}
 	switch {
-	case o == nil || o.is.none():
+	case o == nil || o.is.none(): // PostgreSQL's own error is to come of it
 		if there {
 			n.todo = append(n.todo, todo{cleared, o, h})
 		} else if o != nil {
-			o.turn, o.number = n.turn, 0
+			n.together(o)
 		}
 	case there && h.is == o.is && o.shown.fits(h.shown):
-		o.turn, o.number, o.changed = n.turn, 0, false
-	case !used && o != &n.unnamed:
+		n.together(o)
+		o.changed = false
+	case !used && o != &n.unnamed: // doubtful is perhaps nothing
 		if there && h.is == doubtful {
 			n.todo = append(n.todo, todo{what: cleared, held: h})
 		}
@@ -93,12 +95,13 @@ func (n *names) on(s *shelf, o *own, name []byte) *held {
 	return s.byName[o.name]
 }
 
-// planRoom sees to it that the backend's statements do not become too many.
+// planRoom closes what was used longest ago where the backend would have too many
+// statements, in small steps.
 func (l *Lease) planRoom() {
 	const atOnce = 2
 	s := &l.backend.shelf
 	over := len(s.byName) + 1 - l.terms.MaxPrepared
-	for h := s.oldest; h != nil && over > 0 && h.turn != s.turn && len(l.names.todo) < atOnce; h = h.newer {
+	for h := s.oldest; h != nil && over > 0 && h.stay != s.stay && len(l.names.todo) < atOnce; h = h.newer {
 		h.is = doubtful
 		l.names.todo = append(l.names.todo, todo{cleared, nil, h})
 		over--
@@ -124,15 +127,15 @@ func (l *Lease) awaits(s step, out *Out) error {
 				return err
 			}
 		}
-		quiet := n.aside && l.owed.betweenBatches()
+		quiet := n.fetching && l.owed.betweenBatches()
 		if err := l.supply(out); err != nil {
 			return err
 		}
-		n.tripped, n.until = false, l.owed.pushed
+		n.unfetched, n.until = false, l.owed.pushed
 		if quiet {
 			out.toServer(syncMessage)
 			l.owed.sent('S', injected)
-			n.sync = l.owed.pushed
+			n.fetchSync = l.owed.pushed
 			return nil
 		}
 		l.prompts(out)

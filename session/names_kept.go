@@ -19,7 +19,7 @@ const (
 func (l *Lease) keepUnnamed(m wire.Frame, v deeds) effect {
 	n := l.names
 	l.change++
-	e := effect{what: 'P', is: version{session: l.entry.Session, change: l.change}, does: v, maybe: n.maybe}
+	e := effect{what: 'P', is: version{session: l.entry.Session, change: l.change}, does: v, unsettled: n.unsettled}
 	if e.unkept = !m.Whole() || l.backend.otherwise() || len(m.Body) > maxKept-n.bytes; !e.unkept {
 		n.compact()
 		if e.unkept = len(n.kept)+len(m.Body) > maxKept; !e.unkept {

@@ -6,15 +6,17 @@ import (
 	"github.com/tenantgate/tenantgate/wire"
 )
 
-// plan decides what is sent in front of a message of the client's. await means that
-// more of it is needed, or that the lease is Holding now; ask that the answer to what
-// is sent is wanted before the message passes.
+// plan looks at a message of the client's before anything else does, and decides what
+// is sent in front of it: todo. await means that more of the message is needed, or that
+// it waits for an answer, until; ask that todo is sent now and answered before the message
+// is looked at again; refuse that PostgreSQL would fail it. What it finds out is for record,
+// once the message has passed.
 func (l *Lease) plan(m wire.Frame) step {
 	n := l.names
 	n.todo, n.at, n.name, n.drops = n.todo[:0], nil, nil, nil
-	n.inert, n.maybe, n.strange, n.about, n.prompt, n.shows = false, false, false, false, false, false
-	n.given, n.aside = n.aside, false
-	if n.given && n.tripped && l.owed.skipping && m.Type == 'Q' {
+	n.inert, n.unsettled, n.strange, n.about, n.prompt, n.shows = false, false, false, false, false, false
+	n.fetched, n.fetching = n.fetching, false
+	if n.fetched && n.unfetched && l.owed.skipping && m.Type == 'Q' {
 		return resync
 	}
 	if l.owed.skipping || l.owed.fed() {
@@ -88,16 +90,16 @@ func (l *Lease) planUse(m wire.Frame, name []byte) step {
 	s := l.refer(n.at, n.name, true)
 	o := n.at
 	switch {
-	case s == refuse || o != nil && o.changed && o.turn == n.turn:
+	case s == refuse || o != nil && o.changed && o.stay == n.stay:
 		l.denied(Denial{Changed: true})
 		return refuse
 	case s != forward || o == nil:
 		return s
 	case m.Type == 'B' && o.does.runs:
-		if !n.given && l.planAll(nil) == await {
+		if !n.fetched && l.planAll(nil) == await {
 			return await
 		}
-		return l.planAside()
+		return l.planFetch()
 	}
 	return forward
 }
@@ -148,26 +150,26 @@ func (l *Lease) planDrop(m wire.Frame, body []byte) step {
 	case m.Whole():
 		text, _, ok := wire.CString(body)
 		if n.inert = !ok || m.Type == 'Q' && len(text)+1 != len(body); !n.inert {
-			n.inert, n.maybe = l.backend.unreadable(text)
+			n.inert, n.unsettled = l.backend.unreadable(text)
 		}
 	default:
-		n.maybe = true
+		n.unsettled = true
 	}
-	if n.maybe && !n.given && l.refer(n.at, nil, true) == await {
+	if n.unsettled && !n.fetched && l.refer(n.at, nil, true) == await {
 		return await
 	}
 	return l.planLong(m)
 }
 
-// planAside has the client's message wait for what is sent in front of it when that
-// prepares something that the message itself may do without: its error is not its own.
-func (l *Lease) planAside() step {
-	if l.names.given {
-		return forward // what is left to be sent is the message's own
+// planFetch has the client's message wait for what is sent in front of it when that
+// prepares a statement which the message may do without: see fetching.
+func (l *Lease) planFetch() step {
+	if l.names.fetched {
+		return forward // it is there, or cannot be had
 	}
 	for _, t := range l.names.todo {
 		if t.what == supplied {
-			l.names.aside = true
+			l.names.fetching = true
 			return ask
 		}
 	}
@@ -180,16 +182,16 @@ func (l *Lease) planLong(m wire.Frame) step {
 	n := l.names
 	if !m.Whole() && m.Type != 'F' {
 		n.about = true
-		if !n.given && l.planAll(nil) == await {
+		if !n.fetched && l.planAll(nil) == await {
 			return await
 		}
 	}
-	return l.planAside()
+	return l.planFetch()
 }
 
-// asks says that something was sent in front of the client's next message, which
+// fetches says that something was sent in front of the client's next message, which
 // belongs to the same backend.
-func (n *names) asks() bool { return n != nil && n.aside }
+func (n *names) fetches() bool { return n != nil && n.fetching }
 
 // holds says that the client's next message waits for an answer.
 func (n *names) holds(a *answers) bool {

@@ -7,20 +7,20 @@ import (
 // effect is what becomes of statements when a message is answered. Of one that is
 // skipped, nothing does.
 type effect struct {
-	number   uint64 // of the message among the answers owed
-	what     entry  // 'P', 'C' or 'D' of the client's, supplied, cleared, shownAgain, or one of the below
-	own      *own   // may be nil for a Close
-	held     *held  // what a Close closes on the backend
-	is       version
-	unkept   bool
-	size     int // of a Parse, counted already
-	from, to int // of one that makes the unnamed statement, where it is kept
-	does     deeds
-	maybe    bool // it may fail before it has any effect
-	early    bool // … and has perhaps done so
-	absent   bool // the backend had nothing of the client's under the name before
-	done     bool // of effectDeallocate: it was run
-	portal   bool // of 'D': a portal is described
+	number    uint64 // of the message among the answers owed
+	what      entry  // 'P', 'C' or 'D' of the client's, supplied, cleared, shownAgain, or one of the below
+	own       *own   // may be nil for a Close
+	held      *held  // what a Close closes on the backend
+	is        version
+	unkept    bool
+	size      int // of a Parse, counted already
+	from, to  int // of one that makes the unnamed statement, where it is kept
+	does      deeds
+	unsettled bool // it may fail before it has any effect
+	early     bool // … and has perhaps done so
+	absent    bool // the backend had nothing of the client's under the name before
+	done      bool // of effectDeallocate: it was run
+	portal    bool // of 'D': a portal is described
 }
 
 // Effects of messages that are not answered by themselves.
@@ -50,7 +50,7 @@ func (l *Lease) record(m wire.Frame, refused bool) {
 	}
 	switch m.Type {
 	case 'Q', 'F':
-		l.recordDrop(effect{what: effectDrop, maybe: n.maybe && !refused})
+		l.recordDrop(effect{what: effectDrop, unsettled: n.unsettled && !refused})
 	case 'P':
 		switch {
 		case n.at == &n.unnamed && refused:
@@ -88,10 +88,10 @@ func (l *Lease) recordDrop(e effect) {
 		return
 	}
 	e.number, e.own = l.owed.pushed, o
-	if o.turn == n.turn && o.number == 0 {
+	if o.stay == n.stay && o.number == 0 {
 		o.owed++
 	} else {
-		e.absent = o.turn != n.turn
+		e.absent = o.stay != n.stay
 		h.is = doubtful
 		n.pledge(o, e.number, l.bindings.batch)
 	}
@@ -107,7 +107,7 @@ func (l *Lease) recordParse(m wire.Frame, v deeds) {
 	}
 	o := n.at
 	if o == nil {
-		o = &own{name: string(n.name), turn: n.turn, batch: l.bindings.batch}
+		o = &own{name: string(n.name), stay: n.stay, batch: l.bindings.batch}
 		if n.all == nil {
 			n.all = map[string]*own{}
 		}
@@ -152,11 +152,11 @@ func (l *Lease) recordClose() {
 	switch {
 	case o == nil:
 		h.is = doubtful
-	case o.turn == n.turn && o.number == 0:
+	case o.stay == n.stay && o.number == 0:
 		o.owed++
 	default:
 		if h != nil && !h.is.none() {
-			h.is, h.turn = doubtful, l.backend.shelf.turn
+			h.is, h.stay = doubtful, l.backend.shelf.stay
 		}
 		n.pledge(o, e.number, l.bindings.batch)
 	}

@@ -28,13 +28,13 @@ func (l *Lease) planSQL(sql []byte, v *Verdict) step {
 		return forward
 	}
 	n.about, n.will.runs = true, true
-	if !n.given && l.planAll(sql) == await {
+	if !n.fetched && l.planAll(sql) == await {
 		return await
 	}
 	if name, ok := deallocates(sql); ok {
 		n.drops = n.all[name]
 	}
-	return l.planAside()
+	return l.planFetch()
 }
 
 // planAll plans for all statements that may be meant by a text; nil: for all.
@@ -97,7 +97,7 @@ func deallocates(sql []byte) (name string, ok bool) {
 }
 
 // attend takes a message that passes: what is about prepared statements runs with
-// the Query, or with some Execute of the turn.
+// the Query, or with some Execute of the stay.
 func (l *Lease) attend(m wire.Frame) {
 	n := l.names
 	if m.Type == 'Q' && n.about {
@@ -107,9 +107,9 @@ func (l *Lease) attend(m wire.Frame) {
 		}
 	}
 	if m.Type == 'P' && n.about || m.Type == 'B' && n.at != nil && n.at.does.runs {
-		n.marked = n.turn
+		n.marked = n.stay
 	}
-	if n.marked != n.turn {
+	if n.marked != n.stay {
 		return
 	}
 	switch m.Type {

@@ -145,7 +145,7 @@ func TestABackendKeepsAsManyStatementsAsConfigured(t *testing.T) {
 	p := newParty(t, &Terms{MaxPrepared: 3})
 	for i := range 20 {
 		p.as(1, parse(fmt.Sprint("s", i), fmt.Sprintf("insert %d", i+1)))
-		p.as(2, message('H')) // the next transaction of the first one is another turn
+		p.as(2, message('H')) // the next transaction of the first one is another stay
 		if n := p.holds(); n > 3+1 {
 			t.Fatalf("the backend has %d statements", n)
 		}

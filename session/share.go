@@ -100,7 +100,7 @@ func (l *Lease) Detachable() bool { return l.rests() && l.followed() }
 
 // rests is Detachable, but for what the client has set.
 func (l *Lease) rests() bool {
-	return l.turn.done && l.turn.took && l.terms.Transaction && l.Pinned() == PinNone && !l.names.asks() && !l.cancelling && !l.leaving && !l.farewell &&
+	return l.turn.done && l.turn.took && l.terms.Transaction && l.Pinned() == PinNone && !l.names.fetches() && !l.cancelling && !l.leaving && !l.farewell &&
 		l.Poolable() && !l.client.scan.Inside() && !l.undone.any() && !l.fragile && !l.probe.on
 }
 

@@ -31,7 +31,7 @@ type held struct {
 	name         string
 	is           version
 	shown        shown  // how it was described
-	turn         uint64 // of the shelf's turns, when it was used last
+	stay         uint64 // of the shelf's, when it was used last
 	newer, older *held
 }
 
@@ -41,11 +41,11 @@ type shelf struct {
 	byName         map[string]*held
 	newest, oldest *held
 	unnamed        held
-	turn           uint64 // counts the leases' turns on the backend
+	stay           uint64 // counts the stays of clients on the backend
 }
 
 // begin is called when a lease takes the backend.
-func (s *shelf) begin() { s.turn++ }
+func (s *shelf) begin() { s.stay++ }
 
 // put returns what stands under the name, with a new entry for one that is new, and
 // makes it the newest.
@@ -64,13 +64,13 @@ func (s *shelf) put(name string) *held {
 		s.unlink(h)
 	}
 	s.link(h)
-	h.turn = s.turn
+	h.stay = s.stay
 	return h
 }
 
 // touch makes h the newest.
 func (s *shelf) touch(h *held) {
-	h.turn = s.turn
+	h.stay = s.stay
 	if h != &s.unnamed && h != s.newest {
 		s.unlink(h)
 		s.link(h)
@@ -79,10 +79,10 @@ func (s *shelf) touch(h *held) {
 
 // doubt is called for an error by which PostgreSQL may have another statement than is
 // believed: a function has deallocated it, or it was prepared before the table changed
-// and gives other columns now. What was used in this turn is closed before the next
+// and gives other columns now. What was used in this stay is closed before the next
 // one uses it.
 func (s *shelf) doubt() {
-	for h := s.newest; h != nil && h.turn == s.turn; h = h.older {
+	for h := s.newest; h != nil && h.stay == s.stay; h = h.older {
 		if !h.is.none() {
 			h.is = doubtful
 		}
