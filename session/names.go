@@ -119,6 +119,7 @@ func (n *names) begins(s *shelf) {
 // needs for its transactions only, and most clients are idle.
 var spareNames = sync.Pool{New: func() any { return &names{} }}
 
+// newNames are for a client of which nothing is known yet.
 func newNames() *names { return spareNames.Get().(*names) }
 
 // blank says that nothing is known that a new one would not know.
