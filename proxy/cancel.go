@@ -100,22 +100,12 @@ func (r *cancels) request(pid uint32, key []byte) {
 }
 
 // A cancel could hit the entering of the client's own context, which would end its
-// session. That takes less than a millisecond, but is only confirmed with the first
-// answer to the client: a cancel is put off until enteringTime after it was sent, and
-// every cancelPause it is looked at again.
+// session. It is put off until that is confirmed, and looked at again after a pause,
+// which grows where PostgreSQL takes long.
 const (
-	enteringTime = 50 * time.Millisecond
 	cancelPause  = time.Millisecond
+	longestPause = 50 * time.Millisecond
 )
-
-// putOff is for how long a cancel of the client's statement is to be put off; 0 or
-// less: it is not. Whatever the client sends in the meantime does not make it longer.
-func (c *client) putOff() time.Duration {
-	if c.backend == nil || !c.lease.Early() {
-		return 0
-	}
-	return enteringTime - time.Duration(c.loop.now-c.entering)
-}
 
 // aim finds the backend that runs a statement of the client's and keeps it for the
 // cancel; nil: there is none, or the statement waits for one and is going to fail
@@ -123,6 +113,7 @@ func (c *client) putOff() time.Duration {
 // false when the client's loop has ended.
 func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
 	sent, first := uint64(0), true
+	pause := cancelPause
 	for until := time.Now().Add(c.db.timeouts().CancelWait); ; first = false {
 		target := make(chan *backend, 1)
 		early := false
@@ -131,7 +122,7 @@ func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
 			if first {
 				sent = c.lease.Sent()
 			}
-			early = c.putOff() > 0
+			early = b != nil && c.lease.Early()
 			switch result = resultOK; {
 			case !first && c.lease.Answered(sent):
 				b, result, early = nil, resultIdle, false
@@ -151,7 +142,8 @@ func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
 		if b = <-target; !early || time.Now().After(until) {
 			return b, result, true
 		}
-		time.Sleep(cancelPause)
+		time.Sleep(pause)
+		pause = min(2*pause, longestPause)
 	}
 }
 

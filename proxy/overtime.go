@@ -71,8 +71,8 @@ func (c *client) overtime(now int64) {
 	if c.stopping || c.backend == nil || !c.lease.Running() {
 		return
 	}
-	if wait := c.putOff(); wait > 0 {
-		c.ran = now + int64(wait-limit)
+	if c.lease.Early() { // it may be hit, see aim
+		c.ran = now + int64(longestPause/10-limit)
 		return
 	}
 	c.stopStatement()

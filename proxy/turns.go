@@ -32,7 +32,7 @@ func (c *client) entered(p []byte) {
 		c.welcome()
 		return
 	}
-	c.asking, c.stalled, c.entering = false, false, 0
+	c.asking, c.stalled = false, false
 	c.db.metrics.waited(clock() - c.since)
 	c.take(p)
 }

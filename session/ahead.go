@@ -15,9 +15,9 @@ import (
 // the session may wait (SERIALIZABLE READ ONLY DEFERRABLE).
 //
 // Nothing behind the first Sync of the client's passes before the entering is
-// confirmed, and no answer does so ever. PostgreSQL is not asked to confirm it at once,
-// which would cost it a write and the proxy a read for each transaction: it does so
-// with the first answer to the client.
+// confirmed, and no answer does so ever. A Flush makes PostgreSQL confirm it before it
+// runs the client's message, so that neither a cancel nor a time limit need wait for
+// that: without it a cancel could not tell whether it would hit the entering.
 
 // aheadState is how far an entering ahead is.
 type aheadState uint8
@@ -32,7 +32,7 @@ const (
 // The messages around the entering.
 var (
 	aheadBegin  = appendRun(nil, "begin isolation level read committed", false)
-	aheadCommit = appendRun(nil, "commit", true)
+	aheadCommit = wire.AppendFlush(appendRun(nil, "commit", true))
 )
 
 // aheadAnswers are the messages of an entering ahead, all of which are answered.
@@ -70,7 +70,7 @@ func (l *Lease) enterAhead(out *Out) error {
 	for i := range len(aheadAnswers) {
 		l.owed.push(entry(aheadAnswers[i]) | ahead)
 	}
-	l.owed.coming = 0
+	l.owed.coming, l.owed.asked = 0, l.owed.n
 	l.turn.ahead, l.confirmed = aheadSent, false
 	out.toServer(out.room[start:])
 	return nil
@@ -101,6 +101,6 @@ func (l *Lease) enteredAhead(m wire.Frame, failure backendError) error {
 	return nil
 }
 
-// Early says that the context was sent and is not confirmed: a cancel that comes too
-// soon could hit its entering, which would end the session.
+// Early says that the context was sent and is not confirmed: a cancel could hit its
+// entering, which would end the session.
 func (l *Lease) Early() bool { return l.turn.ahead >= aheadSent }

@@ -53,11 +53,7 @@ func (b *place) struck(asker *simClient) {
 	if s == nil || b.finish == proceed {
 		return
 	}
-	switch {
-	case s.id == 0 && b.rejected: // it was sent knowing that
-		b.finish = cancel
-		return
-	case s.id == 0:
+	if s.id == 0 {
 		b.w.violated("a cancel of client %d hits a statement of the proxy: %s", asker.number, s.text)
 	}
 	if b.w.owner(s.id) != asker {

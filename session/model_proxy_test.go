@@ -321,14 +321,8 @@ func (c *simClient) left() {
 
 // cancel is a cancel request of the client: it is forwarded while its backend owes something.
 func (c *simClient) cancel() {
-	if c.place == nil || !c.lease.Cancellable() {
+	if c.place == nil || !c.lease.Cancellable() || c.lease.Early() { // put off
 		return
-	}
-	if c.lease.Early() {
-		if !c.w.faults || c.w.rand.IntN(4) > 0 {
-			return // it is put off
-		}
-		c.place.rejected = true // it may hit the entering
 	}
 	c.w.note("client $a asks for a cancel", c.number, 0, 0)
 	c.w.Seen.cancels++
