@@ -74,6 +74,7 @@ type names struct {
 	// own where that ends no batch of the client's, and errors in that are nobody's.
 	fetching  bool   // the message at hand waits for that
 	fetched   bool   // it has waited: what is left in todo is its own
+	fetchFrom uint64 // the number of the first message that was sent for it, where that Sync is; 0: it is not
 	fetchSync uint64 // the number of that Sync
 	unfetched bool   // there was such an error
 

@@ -71,6 +71,12 @@ func (n *names) synced(a *answers) bool {
 	return n != nil && n.fetchSync == a.through() && n.fetchSync > 0
 }
 
+// quietly says that the message which has just failed was sent between the batches of
+// the client's: its error is nobody's.
+func (n *names) quietly(a *answers) bool {
+	return n != nil && n.fetchFrom > 0 && a.erred >= n.fetchFrom && a.erred < n.fetchSync
+}
+
 // reads says that a description is looked at.
 func (n *names) reads(a *answers) bool {
 	if n == nil || n.head == len(n.pending) {

@@ -128,6 +128,10 @@ func (l *Lease) awaits(s step, out *Out) error {
 			}
 		}
 		quiet := n.fetching && l.owed.betweenBatches()
+		n.fetchFrom, n.fetchSync = 0, 0
+		if quiet {
+			n.fetchFrom = l.owed.pushed + 1
+		}
 		if err := l.supply(out); err != nil {
 			return err
 		}

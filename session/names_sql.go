@@ -41,7 +41,8 @@ func (l *Lease) planSQL(sql []byte, v *Verdict) step {
 func (l *Lease) planAll(sql []byte) step {
 	n := l.names
 	means := func(name string) bool {
-		return sql == nil || strings.Contains(name, `"`) || contains(sql, name) || contains(sql, "u&")
+		odd := len(name) == maxName || strings.Contains(name, `"`) // the text may spell it otherwise
+		return sql == nil || odd || hasWord(sql, name) || contains(sql, "u&")
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.all)) { // in an order that can be repeated
 		if o := n.all[name]; o != n.at && means(name) && l.refer(o, nil, true) == await {
@@ -61,6 +62,24 @@ func (l *Lease) planAll(sql []byte) step {
 func aboutStatements(sql []byte) bool {
 	return runsPrepared(sql) || contains(sql, "deallocate") || contains(sql, "prepare")
 }
+
+// hasWord says whether a text holds the word s, in whatever case: no other letter or
+// digit of an identifier stands beside it.
+func hasWord(sql []byte, s string) bool {
+	for i := 0; i+len(s) <= len(sql); i++ {
+		if !bytes.EqualFold(sql[i:i+len(s)], []byte(s)) {
+			continue
+		}
+		before, after := i == 0 || !isNamePart(sql[i-1]), i+len(s) == len(sql) || !isNamePart(sql[i+len(s)])
+		if before && after {
+			return true
+		}
+	}
+	return false
+}
+
+// isNamePart says whether c may stand within an identifier.
+func isNamePart(c byte) bool { return isIdentStart(c) || isDigit(c) || c == '$' }
 
 // contains says whether a text holds s, in whatever case.
 func contains(sql []byte, s string) bool {

@@ -351,3 +351,26 @@ func TestWhatIsSentInFrontEndsNoBatch(t *testing.T) {
 		}
 	}
 }
+
+// TestAnErrorOfTheClientsOwnIsNeverKept when SQL about prepared statements is pipelined
+// behind it, for which more is sent in front.
+func TestAnErrorOfTheClientsOwnIsNeverKept(t *testing.T) {
+	p := newParty(t, &Terms{MaxPrepared: 10})
+	p.as(1, parse("kk", "insert 1"), parse("zz", "insert 2"))
+	p.as(2, parse("kk", "insert 3"), parse("zz", "insert 4"))
+	p.as(1, query("begin"), query("fail 3"))
+	if got, want := p.as(1, runs("kk"), message('S'), query("rollback"), query("execute zz")), "E25P02ZCZCZZ"; got != want {
+		t.Errorf("it answers %s, want %s", got, want)
+	}
+}
+
+// TestAStatementThatFailsHindersNoOther that SQL runs, though its name may be read out of
+// the same text.
+func TestAStatementThatFailsHindersNoOther(t *testing.T) {
+	p := newParty(t, &Terms{MaxPrepared: 10})
+	p.as(1, parse("x", "insert 1"), parse("y", "insert 2"), parse("y1", "insert 3"))
+	p.as(2, parse("x", "insert 4"), parse("y", "insert 5"), parse("y1", "insert 6"))
+	if p.as(1, query("execute y")); p.lease.names.all["x"].stay == p.lease.names.stay || p.lease.names.all["y1"].stay == p.lease.names.stay {
+		t.Error("statements that are not meant were prepared again")
+	}
+}

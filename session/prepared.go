@@ -42,12 +42,14 @@ const maxResetters = 64
 
 func (r *resetters) none() bool { return len(r.statements) == 0 && len(r.portals) == 0 && !r.overflow }
 
+// maxName is how many bytes PostgreSQL keeps of a name: NAMEDATALEN - 1.
+const maxName = 63
+
 // key is what PostgreSQL keeps of a name: NAMEDATALEN - 1 bytes, in its own
 // encoding. ok is false for a name that may be spelled with other bytes when the
 // client's encoding is another one.
 func key(name []byte) (k []byte, ok bool) {
-	const kept = 63
-	k = name[:min(len(name), kept)]
+	k = name[:min(len(name), maxName)]
 	for _, c := range k {
 		if c >= 0x80 {
 			return nil, false

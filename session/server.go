@@ -140,7 +140,7 @@ func (l *Lease) answer(m wire.Frame) (passes bool, instead []byte, err error) {
 	if owner.is(ahead) {
 		return false, nil, l.enteredAhead(m, failure)
 	}
-	if owner.ofNames() && !async(m) && (m.Type != 'E' || l.owed.ours > 0) {
+	if owner.ofNames() && !async(m) && (m.Type != 'E' || l.names.quietly(&l.owed)) {
 		return false, nil, nil
 	}
 	if owner.is(refused) && m.Type == 'E' && !failure.fatal {
