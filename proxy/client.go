@@ -31,15 +31,14 @@ func (s clientState) String() string {
 // of it runs on the loop that owns the socket.
 type client struct {
 	// What every query touches stands together.
-	server   *Server
-	db       *database
-	sock     *socket
-	loop     *loop
-	lease    *session.Lease
-	backend  *backend
-	active   int64 // when a byte last passed
-	entering int64 // when its context was sent ahead of its transaction; 0: it was not
-	expires  int64 // of the token, on the loop's clock; 0: never
+	server  *Server
+	db      *database
+	sock    *socket
+	loop    *loop
+	lease   *session.Lease
+	backend *backend
+	active  int64 // when a byte last passed
+	expires int64 // of the token, on the loop's clock; 0: never
 
 	joined   bool // the loop owns it
 	welcomed bool // it may send statements
@@ -214,9 +213,6 @@ func (c *client) take(p []byte) {
 	n, err := c.lease.FromClient(p, out)
 	c.backend.sock.send(out.Server...)
 	c.sock.keep(p[n:])
-	if c.entering == 0 && c.lease.Early() {
-		c.entering = c.loop.now
-	}
 	if err != nil {
 		c.end(clientFault(err))
 		return
@@ -282,6 +278,8 @@ func (c *client) serverFault(err error) {
 	case errors.As(err, &enter) && c.replace(err):
 	case errors.As(err, &enter) && !c.welcomed:
 		c.end(&refusal{reason: endEnter, cause: err, code: enter.Code, text: enter.Message})
+	case errors.As(err, &enter) && enter.Fatal:
+		c.end(&refusal{reason: endServerGone, cause: err})
 	case errors.As(err, &enter):
 		c.end(&refusal{reason: endEnter, cause: err})
 	case errors.Is(err, session.ErrUnsealed):

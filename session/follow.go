@@ -204,7 +204,7 @@ func (l *Lease) readRow(m wire.Frame) error {
 		}
 		size += len(value)
 		set = append(set, wire.Param{Name: n, Value: value})
-		if n == "search_path" && strings.Contains(value, tempSchema) {
+		if leadsToTemp(n, value) {
 			l.pinned(PinTemp) // what is made there is a temporary object
 		}
 	}
@@ -215,6 +215,12 @@ func (l *Lease) readRow(m wire.Frame) error {
 	l.adopt(l.entry.with(set, first), asked)
 	l.unneeded()
 	return nil
+}
+
+// leadsToTemp says that what is made without a schema under that setting may be a
+// temporary object.
+func leadsToTemp(setting, value string) bool {
+	return strings.EqualFold(setting, "search_path") && strings.Contains(strings.ToLower(value), tempSchema)
 }
 
 // adopt makes e what the session is entered with from now on: its backend is as if it

@@ -128,3 +128,21 @@ func TestNothingIsAwaitedThatWasNotAskedFor(t *testing.T) {
 		t.Error("values are awaited, and none were asked for")
 	}
 }
+
+// TestAPathToTemporaryObjectsKeepsTheBackend, however it is spelled: what is made there
+// is lost on another one.
+func TestAPathToTemporaryObjectsKeepsTheBackend(t *testing.T) {
+	for value, want := range map[string]Pin{"pg_temp, public": PinTemp, `"$user", PG_Temp`: PinTemp, "public": PinNone} {
+		entry, err := modelSpec.NewEntry(1, identities(t, "a")[0], []wire.Param{{Name: "SEARCH_PATH", Value: value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l Lease
+		if err := l.Begin(&Terms{Transaction: true}, entry, &Backend{}, &Out{}); err != nil {
+			t.Fatal(err)
+		}
+		if l.Pinned() != want {
+			t.Errorf("search_path %s: pinned by %q, want %q", value, l.Pinned(), want)
+		}
+	}
+}

@@ -129,6 +129,11 @@ func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
 		l.names = newNames()
 	}
 	l.turn.done, l.turn.took = true, true // the client may be welcomed and wait without a backend
+	for _, s := range entry.settings {
+		if leadsToTemp(s.Name, s.Value) {
+			l.pinned(PinTemp)
+		}
+	}
 	return l.attach(b, out)
 }
 

@@ -156,8 +156,7 @@ func (l *Lease) Wants(p []byte) (bool, error) {
 	if err := wire.CheckClient(m.Type, m.Length); err != nil {
 		return false, err
 	}
-	statement := (m.Type == 'Q' || m.Type == 'P') && m.Size() <= l.terms.StatementBuffer
-	return m.Whole() || !statement && len(m.Body) >= gatherLimit, nil
+	return m.Whole() || len(m.Body) >= gatherLimit, nil
 }
 
 // stirs notes that a statement which passes may leave something in the session that
