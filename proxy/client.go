@@ -194,15 +194,24 @@ func (c *client) readable() {
 		c.take(c.sock.in)
 		return
 	}
+	if p, ok := c.receive(); ok {
+		c.take(p)
+	}
+}
+
+// receive reads what the client has sent, behind what is kept of it. ok is false when
+// there is nothing, or when the client has gone, which ends the session.
+func (c *client) receive() (p []byte, ok bool) {
 	p, err := c.sock.fill()
 	switch {
 	case errors.Is(err, errEmpty):
+		return nil, false
 	case err != nil:
 		c.gone()
-	default:
-		c.db.metrics.received.Add(uint64(c.sock.got))
-		c.take(p)
+		return nil, false
 	}
+	c.db.metrics.received.Add(uint64(c.sock.got))
+	return p, true
 }
 
 // take gives bytes of the client to the lease.

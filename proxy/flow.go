@@ -1,7 +1,5 @@
 package proxy
 
-import "errors"
-
 // mostAhead is how many bytes are read of a client of which nothing may pass now.
 const mostAhead = 1 << 20
 
@@ -24,13 +22,7 @@ func (c *client) flowControl() {
 // the sake of what stands behind it: that the client has gone is not seen before.
 // For the client's times it is as if it had not been read.
 func (c *client) readAhead() {
-	p, err := c.sock.fill()
-	switch {
-	case errors.Is(err, errEmpty):
-	case err != nil:
-		c.gone()
-	default:
-		c.db.metrics.received.Add(uint64(c.sock.got))
+	if p, ok := c.receive(); ok {
 		c.sock.keep(p)
 		c.flowControl()
 	}

@@ -1,10 +1,6 @@
 package proxy
 
-import (
-	"errors"
-
-	"github.com/tenantgate/tenantgate/session"
-)
+import "github.com/tenantgate/tenantgate/session"
 
 // asks says what backend the client needs, by the terms in force now.
 func (c *client) asks() {
@@ -43,14 +39,8 @@ func (c *client) away() {
 		c.sock.reading(false) // only now: mostly it has a backend before it sends more
 		return
 	}
-	p, err := c.sock.fill()
-	switch {
-	case errors.Is(err, errEmpty):
-	case err != nil:
-		c.gone()
-	default:
+	if p, ok := c.receive(); ok {
 		c.active = c.loop.now
-		c.db.metrics.received.Add(uint64(c.sock.got))
 		c.want(p)
 	}
 }
