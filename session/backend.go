@@ -46,7 +46,13 @@ type Backend struct {
 	carried *Entry // of the session that it has served last; nil: it is clean
 	stirred bool   // that session may have left something behind
 	shelf   shelf
-	moved   map[string]string // parameters that have changed since it was entered, and what they were
+	moved   map[string]change // parameters that have changed since it was entered
+}
+
+// change is of a parameter.
+type change struct {
+	was   string // when the context was entered
+	heard bool   // PostgreSQL has reported it, and the client has read that
 }
 
 // cancelRoute is how a cancel reaches the server process of a backend.
@@ -317,14 +323,23 @@ func local(host string) bool {
 // note follows which parameters are not what they were when the context was entered.
 func (b *Backend) note(name, value string) {
 	old := b.Params.Value(name)
-	if first, ok := b.moved[name]; ok && first == value {
+	first, ok := b.moved[name]
+	switch {
+	case ok && first.was == value:
 		delete(b.moved, name)
-	} else if !ok && old != value {
-		if b.moved == nil {
-			b.moved = map[string]string{}
-		}
-		b.moved[name] = old
+	case ok:
+		b.move(name, change{first.was, true})
+	case old != value:
+		b.move(name, change{old, true})
 	}
+}
+
+// move notes a change.
+func (b *Backend) move(name string, c change) {
+	if b.moved == nil {
+		b.moved = map[string]change{}
+	}
+	b.moved[name] = c
 }
 
 // Report takes the body of a ParameterStatus message of the backend.

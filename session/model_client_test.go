@@ -48,8 +48,8 @@ type simClient struct {
 	ref      *postgres
 	seen     int // messages of ref.log that have arrived
 	received []byte
-	told     string // what it was told of its application_name
-	fatal    bool   // it was told that its session ends
+	told     map[string]string // what it was told of its settings
+	fatal    bool              // it was told that its session ends
 }
 
 // simTenant is a tenant with a verified identity.
@@ -147,9 +147,7 @@ func (c *simClient) receive(piece []byte) {
 func (c *simClient) message(m said) {
 	switch m.typ {
 	case 'S':
-		if name, value, _ := wire.ParameterStatus([]byte(m.body)); name == "application_name" {
-			c.told = value
-		}
+		c.hear(m)
 		return
 	case 'N', 'A':
 		return
@@ -180,6 +178,16 @@ func (c *simClient) message(m said) {
 	c.seen++
 }
 
+// hear takes what the client is told of a setting, which PostgreSQL tells when it has changed.
+func (c *simClient) hear(m said) {
+	name, value, _ := wire.ParameterStatus([]byte(m.body))
+	if old, ok := c.told[name]; ok && old == value && c.welcomed {
+		c.w.violated("client %d is told again that its %s is %q", c.number, name, value)
+	} else if ok {
+		c.told[name] = value
+	}
+}
+
 // like compares rows without the startup settings, and lets the proxy refuse a Bind that PostgreSQL
 // itself would have refused for another reason.
 func (c *simClient) like(got, want said) bool {
@@ -203,14 +211,16 @@ func (c *simClient) like(got, want said) bool {
 	return true
 }
 
-// checkTold holds what the client was told of its application_name against what is in force, while it
+// checkTold holds what the client was told of its settings against what is in force, while it
 // has no backend and has sent nothing more.
 func (c *simClient) checkTold() {
 	if c.catchUp(); c.loose || len(c.wire) > 0 || !c.satisfied() || c.ref.waiting != nil || c.ref.open {
 		return
 	}
-	if want := c.ref.settings.get("application_name"); c.told != want {
-		c.w.violated("client %d believes that its application_name is %q, and it is %q", c.number, c.told, want)
+	for _, r := range reported {
+		if want := c.ref.settings.get(r.setting); c.told[r.name] != want {
+			c.w.violated("client %d believes that its %s is %q, and it is %q", c.number, r.name, c.told[r.name], want)
+		}
 	}
 }
 

@@ -147,7 +147,7 @@ func (w *world) openStep() bool {
 	b := &place{w: w, number: w.number, slot: slot, proven: true}
 	b.pg = newPostgres(b, 1+w.rand.IntN(8192))
 	b.pg.runs = w.runs
-	b.be = &Backend{PID: uint32(w.number), Params: newParameters(map[string]string{"application_name": ""}), Created: w.now}
+	b.be = &Backend{PID: uint32(w.number), Params: newParameters(map[string]string{"application_name": "", "DateStyle": ""}), Created: w.now}
 	if w.utf8 {
 		b.be.Params.set("client_encoding", "UTF8")
 		b.be.Params.set("server_encoding", "UTF8")

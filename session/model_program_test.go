@@ -281,7 +281,7 @@ func (c *simClient) statement() string {
 // setting sets something for the session, or puts it back. Some clients have the same values.
 func (c *simClient) setting(id int) string {
 	r := c.w.rand
-	switch r.IntN(8) {
+	switch r.IntN(10) {
 	case 0:
 		return "reset work_mem"
 	case 1:
@@ -290,6 +290,10 @@ func (c *simClient) setting(id int) string {
 		return fmt.Sprintf("set work_mem = '%d'", r.IntN(3))
 	case 5:
 		return fmt.Sprintf("set application_name = 'program%d'", r.IntN(2))
+	case 6:
+		return fmt.Sprintf("set datestyle = 'd%d'", r.IntN(2))
+	case 7:
+		return "reset datestyle"
 	}
 	return fmt.Sprintf("set application_name = 'a%d'", id)
 }

@@ -155,7 +155,10 @@ func (c *simClient) granted(b *place) {
 func (c *simClient) entered() {
 	c.w.note("client $a is welcome on $b", c.number, c.place.number, 0)
 	if !c.welcomed {
-		c.told = c.place.be.Params.Value("application_name")
+		c.told = map[string]string{}
+		for _, r := range reported {
+			c.told[r.name] = c.place.be.Params.Value(r.name)
+		}
 	}
 	c.welcomed = true
 	c.stalled = len(c.rest) > 0

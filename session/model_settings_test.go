@@ -86,12 +86,17 @@ func (s *settings) rollback() {
 	clear(s.now.local)
 }
 
+// reported are the settings that PostgreSQL reports, and their names in the reports.
+var reported = [...]struct{ setting, name string }{{"application_name", "application_name"}, {"datestyle", "DateStyle"}}
+
 // reports yields what changed of the settings that PostgreSQL reports.
 func (s *settings) reports() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		if v := s.get("application_name"); s.told["application_name"] != v {
-			s.told["application_name"] = v
-			yield("application_name", v)
+		for _, r := range reported {
+			if v := s.get(r.setting); s.told[r.setting] != v {
+				s.told[r.setting] = v
+				yield(r.name, v)
+			}
 		}
 	}
 }

@@ -211,7 +211,9 @@ func (w *world) connect() {
 	for i, name := range c.entry.names {
 		c.ref.settings.defaults[name] = c.entry.values[i]
 	}
-	c.ref.settings.told["application_name"] = c.ref.settings.get("application_name")
+	for _, r := range reported {
+		c.ref.settings.told[r.setting] = c.ref.settings.get(r.setting)
+	}
 	w.clients = append(w.clients, c)
 	w.note("client $a connects", c.number, 0, 0)
 	w.acquire(c)

@@ -43,10 +43,7 @@ func (l *Lease) tell(b *Backend, out *Out) {
 			changed = changed || now != value
 			value = now
 		case now != value:
-			if b.moved == nil {
-				b.moved = map[string]string{}
-			}
-			b.moved[name] = value
+			b.move(name, change{was: value})
 			l.turn.expects = true
 		}
 		if told != value {
@@ -70,7 +67,7 @@ func (l *Lease) tell(b *Backend, out *Out) {
 func (l *Lease) expected(body []byte) bool {
 	name, value, ok := wire.ParameterStatus(body)
 	first, is := l.backend.moved[name]
-	return ok && is && first == value
+	return ok && is && first.was == value
 }
 
 // untold ends the cycle with whose ReadyForQuery PostgreSQL reports what entering has
@@ -79,7 +76,8 @@ func (l *Lease) expected(body []byte) bool {
 func (l *Lease) untold(ready wire.Frame) (instead []byte) {
 	l.turn.expects = false
 	for _, name := range slices.Sorted(maps.Keys(l.backend.moved)) {
-		if now := l.backend.Params.Value(name); now != l.backend.moved[name] {
+		c := l.backend.moved[name]
+		if now := l.backend.Params.Value(name); now != c.was && !c.heard {
 			instead = wire.AppendParameterStatus(instead, name, now)
 		}
 	}
