@@ -67,7 +67,7 @@ type client struct {
 	log      uint64 // session id, for the log
 	waiter   session.Waiter
 	terms    *session.Terms // of the backend that it has or asks for
-	since    int64          // when it began to wait
+	since    int64          // when it began to wait, on the loop's clock
 	pid      uint32         // of the key that cancels it
 	key      []byte
 	protocol uint32
@@ -78,7 +78,7 @@ type client struct {
 // all the same.
 func (c *client) join() {
 	c.sock.owner, c.timer.owner = c, c
-	c.active, c.since = c.loop.now, clock()
+	c.active, c.since = c.loop.now, c.loop.now
 	c.joined = true
 	if c.server.draining.Load() {
 		c.end(&refusal{reason: endDrain})
@@ -159,7 +159,7 @@ func (c *client) welcome() {
 	b = append(b, c.backend.be.Params.Messages()...)
 	b = wire.AppendBackendKeyData(b, c.pid, c.key)
 	c.sock.send(wire.AppendReadyForQuery(b, 'I'))
-	c.db.metrics.waited(clock() - c.since)
+	c.db.metrics.waited(c.loop.now - c.since)
 	c.server.metrics.login(endSuccess)
 	c.sock.reading(true)
 	c.stalled = len(c.sock.in) > 0 // pipelined behind the password

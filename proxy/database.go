@@ -126,8 +126,14 @@ func (d *database) decide(ask func(now time.Time) []session.Action) { d.decideOn
 // decideOn is decide for a caller on loop l, if that is not nil: what concerns it
 // alone is done at the end of its turn, without a letter.
 func (d *database) decideOn(l *loop, ask func(now time.Time) []session.Action) {
+	var now time.Time
+	if l != nil {
+		now = l.time()
+	} else {
+		now = time.Now()
+	}
 	d.mu.Lock()
-	actions := ask(time.Now())
+	actions := ask(now)
 	for _, a := range actions {
 		if a.Kind == session.Open {
 			d.open[a.Server] = struct{}{}

@@ -65,6 +65,9 @@ func newLoop() (*loop, error) {
 // started is what the loops' clock counts from.
 var started = time.Now()
 
+// time is now as a point in time.
+func (l *loop) time() time.Time { return started.Add(time.Duration(l.now)) }
+
 // clock is the monotonic time in nanoseconds since the process began.
 func clock() int64 { return int64(time.Since(started)) }
 

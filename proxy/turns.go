@@ -29,7 +29,7 @@ func (c *client) entered(p []byte) {
 		return
 	}
 	c.asking, c.stalled = false, false
-	c.db.metrics.waited(clock() - c.since)
+	c.db.metrics.waited(c.loop.now - c.since)
 	c.take(p)
 }
 
@@ -57,7 +57,7 @@ func (c *client) want(p []byte) {
 		c.end(&refusal{reason: endClient})
 	case want:
 		c.asking, c.retried = true, false
-		c.since = clock()
+		c.since = c.loop.now
 		c.asks()
 		if b := c.db.grab(c); b != nil {
 			c.leases(b, p)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/tenantgate/tenantgate/auth"
 )
@@ -78,35 +79,46 @@ func (p *Pool) Grab(id auth.Identity, w *Waiter) *Server {
 // tenant's come first, whose caches are warm for it, and among those that are as good
 // one that is at the waiter's place.
 func (p *Pool) pick(w *Waiter) (best *Server) {
+	if s := p.own(w); s != nil {
+		return s // mostly: no other one is looked at closely
+	}
 	rank := 0
-	for i := len(p.idle) - 1; i >= 0 && rank < 2*ownServer; i-- {
-		r := 2 * w.suits(p.idle[i].Backend)
-		if r > 0 && p.idle[i].Place == w.Place {
+	for _, s := range slices.Backward(p.idle) {
+		r := 2 * w.suits(s.Backend)
+		if r > 0 && s.Place == w.Place {
 			r++
 		}
 		if r > rank {
-			rank, best = r, p.idle[i]
+			rank, best = r, s
 		}
 	}
 	return best
 }
 
-// ownServer is the rank of a server that has served the waiter's session last.
-const ownServer = 4
+// own is the idle server that has served w's session last; nil: there is none.
+func (p *Pool) own(w *Waiter) *Server {
+	if w.Entry == nil {
+		return nil
+	}
+	for _, s := range slices.Backward(p.idle) {
+		if s.Backend.carried == w.Entry {
+			return s
+		}
+	}
+	return nil
+}
 
-// suits ranks b for w; 0: it must be reset first.
+// suits ranks b, which has not served w's session last; 0: it must be reset first.
 func (w *Waiter) suits(b *Backend) int {
-	switch c := b.carried; {
-	case c == nil && b.Tenant == w.tenant:
-		return ownServer - 2
-	case c == nil:
-		return ownServer - 3
+	switch {
+	case b.carried == nil && b.Tenant != w.tenant:
+		return 1
+	case b.carried == nil:
+		return 2
 	case w.Entry == nil || !b.serves(w.Entry):
 		return 0
-	case c != w.Entry:
-		return ownServer - 1
 	}
-	return ownServer
+	return 3
 }
 
 // dirty returns the server that has carried a context unused for the longest time.
