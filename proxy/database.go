@@ -58,14 +58,17 @@ func (d *database) acquire(c *client) {
 }
 
 // grab is acquire where that needs no waiting: a backend that is idle on the client's
-// loop and carries its context is the client's. nil: it is to acquire one.
+// loop and clean or carries its context is the client's. nil: it is to acquire one.
 func (d *database) grab(c *client) *backend {
 	d.mu.Lock()
 	c.waiter.Most = c.limits().MaxServerConn
-	s := d.pool.Grab(c.id, &c.waiter)
+	s, switched := d.pool.Grab(c.id, &c.waiter)
 	d.mu.Unlock()
 	if s == nil {
 		return nil
+	}
+	if switched {
+		d.metrics.switches.Add(1)
 	}
 	return s.Handle.(*backend)
 }

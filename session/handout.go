@@ -55,22 +55,39 @@ func (p *Pool) lease(s *Server, w *Waiter) (switched bool) {
 	return was != "" && was != w.tenant
 }
 
-// Grab is Acquire where nobody waits and an idle server at w's place carries its
-// context: it is granted, and there is nothing else to be done. nil: w is to Acquire.
-func (p *Pool) Grab(id auth.Identity, w *Waiter) *Server {
-	if len(p.turns) > 0 || w.Entry == nil || id.IsZero() || w.Entry.Tenant() != id.Tenant() || p.retired {
-		return nil
+// Grab is Acquire where nobody waits and an idle server at w's place will do: it is
+// w's, and there is nothing else to be done. nil: w is to Acquire. switched says that
+// the backend was another tenant's before.
+func (p *Pool) Grab(id auth.Identity, w *Waiter) (s *Server, switched bool) {
+	if p.refuses(id, w) != "" {
+		return nil, false
 	}
 	w.tenant = id.Tenant()
-	if w.Most > 0 && p.leased[w.tenant] >= w.Most {
+	if s = p.atHand(w); s == nil || s.Place != w.Place {
+		return nil, false
+	}
+	return s, p.lease(s, w)
+}
+
+// refuses says why w, on behalf of id, gets no server; empty: it may.
+func (p *Pool) refuses(id auth.Identity, w *Waiter) Reason {
+	switch {
+	case id.IsZero():
+		return ReasonNoIdentity
+	case p.retired:
+		return ReasonRetired
+	case w.Entry != nil && w.Entry.Tenant() != id.Tenant():
+		return ReasonNoIdentity
+	}
+	return ""
+}
+
+// atHand is an idle server that w may have now; nil: it has to wait.
+func (p *Pool) atHand(w *Waiter) *Server {
+	if len(p.turns) > 0 || w.Most > 0 && p.leased[w.tenant] >= w.Most {
 		return nil
 	}
-	s := p.pick(w)
-	if s == nil || s.Backend.carried == nil || s.Place != w.Place {
-		return nil
-	}
-	p.lease(s, w)
-	return s
+	return p.pick(w)
 }
 
 // pick chooses an idle server for w, the most recently used of the best ones: one

@@ -28,7 +28,8 @@ func (w *world) grabbed(c *simClient) *Server {
 	if w.rand.IntN(4) == 0 {
 		return nil
 	}
-	return w.pool.Grab(c.id, &c.waiter)
+	s, _ := w.pool.Grab(c.id, &c.waiter)
+	return s
 }
 
 // forget takes c out of the queue that the model keeps to check the pool's.

@@ -137,16 +137,13 @@ func (p *Pool) Retire(now time.Time) []Action {
 // Acquire asks for a backend for w on behalf of a verified identity. The answer
 // is a Grant or Fail for w, now or from a later call.
 func (p *Pool) Acquire(now time.Time, id auth.Identity, w *Waiter) []Action {
-	if id.IsZero() {
-		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonNoIdentity}}
-	}
-	if p.retired {
-		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonRetired}}
-	}
-	if w.Entry != nil && w.Entry.Tenant() != id.Tenant() {
-		return []Action{{Kind: Fail, Waiter: w, Reason: ReasonNoIdentity}}
+	if why := p.refuses(id, w); why != "" {
+		return []Action{{Kind: Fail, Waiter: w, Reason: why}}
 	}
 	w.tenant, w.since = id.Tenant(), now
+	if s := p.atHand(w); s != nil {
+		return p.serve(now, []Action{{Kind: Grant, Waiter: w, Server: s, Switch: p.lease(s, w)}})
+	}
 	q := p.queues[w.tenant]
 	if q == nil {
 		q = &queue{tenant: w.tenant, held: p.leased[w.tenant]}
