@@ -1,9 +1,8 @@
 package proxy
 
 import (
-	"errors"
 	"net"
-	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,26 +11,39 @@ import (
 // door is the listening socket on the loop that takes connections from it.
 type door struct {
 	server *Server
-	ln     net.Listener // that it was opened as: closing it removes a Unix socket's file
+	path   string // of a Unix socket's file
 	sock   *socket
 	timer  timer
 }
 
-// openDoor lets the first loop take the connections of ln.
+// openDoor lets the first loop take the connections of ln, which is closed then: Go's
+// runtime watches what it has opened, and would wake a thread for every connection.
+// On an error it is the caller's to close.
 func (s *Server) openDoor(ln net.Listener) (*door, error) {
 	fd, err := duplicate(ln)
 	if err != nil {
 		return nil, err
 	}
-	d := &door{server: s, ln: ln, sock: &socket{fd: fd}}
+	d := &door{server: s, sock: &socket{fd: fd}}
 	d.sock.owner, d.timer.owner = d, d
 	opened := make(chan error, 1)
 	s.loops[0].post(func() { opened <- s.loops[0].attach(d.sock, wantRead) })
-	return d, <-opened
+	if err := <-opened; err != nil {
+		return nil, err
+	}
+	if u, ok := ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+		d.path = ln.Addr().String()
+	}
+	_ = ln.Close() // the duplicate goes on listening
+	return d, nil
 }
 
 // shut ends the listening; when it returns no connection is taken any more.
 func (d *door) shut() {
+	if d.path != "" {
+		_ = os.Remove(d.path) // first: once it is closed another process may take the name
+	}
 	shut := make(chan struct{})
 	d.server.loops[0].post(func() {
 		d.sock.loop.timers.set(&d.timer, 0)
@@ -39,7 +51,6 @@ func (d *door) shut() {
 		close(shut)
 	})
 	<-shut
-	_ = d.ln.Close()
 }
 
 // acceptPause is how long nobody is let in after that has failed.
@@ -48,18 +59,20 @@ const acceptPause = 50 * time.Millisecond
 // readable takes one connection. Others that wait come in the next turns, so that
 // a crowd at the door does not keep those who are in from theirs.
 func (d *door) readable() {
-	fd, from, err := unix.Accept4(d.sock.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+	var from unix.RawSockaddrAny
+	fd, errno := acceptFD(d.sock.fd, &from)
+	switch errno {
+	case 0:
+	case unix.EAGAIN, unix.EINTR, unix.ECONNABORTED:
 		return
-	case err != nil:
+	default:
 		// Mostly file descriptors running out: others may end soon.
-		d.server.log().Error("connection cannot be accepted", "error", err)
+		d.server.log().Error("connection cannot be accepted", "error", errno)
 		d.sock.reading(false)
 		d.sock.loop.timers.set(&d.timer, d.sock.loop.now+int64(acceptPause))
 		return
 	}
-	g := d.server.admit(fd, from)
+	g := d.server.admit(fd, &from)
 	switch {
 	case g == nil:
 		closeFD(fd)
@@ -76,7 +89,7 @@ func (d *door) hungUp()        {}
 
 // admit makes a connection a login on one of the loops, or returns nil when too
 // many are under way.
-func (s *Server) admit(fd int, from unix.Sockaddr) *login {
+func (s *Server) admit(fd int, from *unix.RawSockaddrAny) *login {
 	g := &login{server: s, config: s.config.Load(), loop: s.nextLoop(), sock: &socket{fd: fd}, id: s.sessions.Add(1), accepted: clock()}
 	g.sock.owner, g.timer.owner = g, g
 	g.peer, g.local, g.unix = peerOf(from)
@@ -85,17 +98,4 @@ func (s *Server) admit(fd int, from unix.Sockaddr) *login {
 		return nil
 	}
 	return g
-}
-
-// peerOf says who is at the other end. The address of a Unix socket is zero.
-func peerOf(from unix.Sockaddr) (peer netip.Addr, local, viaUnix bool) {
-	switch a := from.(type) {
-	case *unix.SockaddrInet4:
-		peer = netip.AddrFrom4(a.Addr)
-	case *unix.SockaddrInet6:
-		peer = netip.AddrFrom16(a.Addr).Unmap()
-	default:
-		return peer, true, true
-	}
-	return peer, peer.IsLoopback(), false
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -103,23 +104,31 @@ func TestListenNamesTheSocketFileByItsPort(t *testing.T) {
 }
 
 func TestPeerIsKnownByHowItConnects(t *testing.T) {
-	v6 := func(addr string) unix.Sockaddr { return &unix.SockaddrInet6{Addr: netip.MustParseAddr(addr).As16()} }
+	v4 := func(addr string) (from unix.RawSockaddrAny) {
+		*(*unix.RawSockaddrInet4)(unsafe.Pointer(&from)) = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: netip.MustParseAddr(addr).As4()}
+		return from
+	}
+	v6 := func(addr string) (from unix.RawSockaddrAny) {
+		*(*unix.RawSockaddrInet6)(unsafe.Pointer(&from)) = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: netip.MustParseAddr(addr).As16()}
+		return from
+	}
 	for _, c := range []struct {
 		name           string
-		from           unix.Sockaddr
+		from           unix.RawSockaddrAny
 		peer           netip.Addr
 		local, viaUnix bool
 	}{
-		{"IPv4 on this machine", &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, netip.MustParseAddr("127.0.0.1"), true, false},
-		{"IPv4 from elsewhere", &unix.SockaddrInet4{Addr: [4]byte{192, 0, 2, 1}}, netip.MustParseAddr("192.0.2.1"), false, false},
-		{"a Unix socket", &unix.SockaddrUnix{}, netip.Addr{}, true, true},
+		{"IPv4 on this machine", v4("127.0.0.1"), netip.MustParseAddr("127.0.0.1"), true, false},
+		{"IPv4 from elsewhere", v4("192.0.2.1"), netip.MustParseAddr("192.0.2.1"), false, false},
+		{"a Unix socket", unix.RawSockaddrAny{Addr: unix.RawSockaddr{Family: unix.AF_UNIX}}, netip.Addr{}, true, true},
+		{"nobody knows where", unix.RawSockaddrAny{}, netip.Addr{}, false, false},
 		{"IPv4 on this machine, as an IPv6 listener sees it", v6("::ffff:127.0.0.1"), netip.MustParseAddr("127.0.0.1"), true, false},
 		{"IPv4 from elsewhere, as an IPv6 listener sees it", v6("::ffff:192.0.2.1"), netip.MustParseAddr("192.0.2.1"), false, false},
 		{"IPv6 from elsewhere", v6("2001:db8::1"), netip.MustParseAddr("2001:db8::1"), false, false},
 		{"IPv6 on this machine", v6("::1"), netip.MustParseAddr("::1"), true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			peer, local, viaUnix := peerOf(c.from)
+			peer, local, viaUnix := peerOf(&c.from)
 			if peer != c.peer || local != c.local || viaUnix != c.viaUnix {
 				t.Errorf("peerOf says %v, local %v, unix %v; want %v, %v, %v", peer, local, viaUnix, c.peer, c.local, c.viaUnix)
 			}

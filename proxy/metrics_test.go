@@ -44,8 +44,8 @@ var promised = map[string]struct {
 	"build_info":                                   {"GAUGE", []string{"version"}},
 }
 
-// measured returns the metrics of a server that has counted one of everything.
-func measured(t *testing.T) *metrics {
+// looping returns a server of which nothing runs but its one loop.
+func looping(t *testing.T) *Server {
 	t.Helper()
 	s, err := New(Config{
 		Listen: Listen{Loops: 1, TLS: TLS{Mode: TLSDisable}}, Context: &session.ContextSpec{TenantSetting: "app.current_tenant_id"},
@@ -64,6 +64,13 @@ func measured(t *testing.T) *metrics {
 		l.post(l.stop)
 		<-done
 	})
+	return s
+}
+
+// measured returns the metrics of a server that has counted one of everything.
+func measured(t *testing.T) *metrics {
+	t.Helper()
+	s := looping(t)
 	m := s.metrics
 	m.login(endSuccess)
 	m.guarded("context")

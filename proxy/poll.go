@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -130,4 +131,26 @@ func readFD(fd int, b []byte) (n int, errno syscall.Errno) {
 func writeFD(fd int, b []byte) (n int, errno syscall.Errno) {
 	r, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
 	return int(r), errno
+}
+
+// acceptFD takes a connection from a listening socket. unix.Accept4 would ask for its
+// protocol besides, with a system call for each connection.
+func acceptFD(fd int, from *unix.RawSockaddrAny) (conn int, errno syscall.Errno) {
+	size := uint32(unix.SizeofSockaddrAny)
+	r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(from)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	return int(r), errno
+}
+
+// peerOf says who is at the other end. The address of a Unix socket is zero.
+func peerOf(from *unix.RawSockaddrAny) (peer netip.Addr, local, viaUnix bool) {
+	switch from.Addr.Family {
+	case unix.AF_INET:
+		peer = netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(from)).Addr)
+	case unix.AF_INET6:
+		peer = netip.AddrFrom16((*unix.RawSockaddrInet6)(unsafe.Pointer(from)).Addr).Unmap()
+	case unix.AF_UNIX:
+		return peer, true, true
+	}
+	return peer, peer.IsLoopback(), false
 }
