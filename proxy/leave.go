@@ -43,11 +43,13 @@ func (c *client) letGo(r *refusal) {
 	lease := c.lease
 	c.backend = nil
 	clean := lease.Poolable() && len(b.sock.out) == 0 && !b.sock.ended
+	busy := lease.Busy() && !b.sock.ended
+	lease.Abandon()
 	if clean && r.reason != endDesync && r.reason != endInternal {
 		b.release()
 		return
 	}
-	b.busy = lease.Busy() && !b.sock.ended
+	b.busy = busy
 	b.discard(discardReason(r.reason), r.cause)
 }
 

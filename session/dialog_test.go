@@ -45,7 +45,7 @@ func (h dialogHost) refuses(*postgres, string) ([]byte, bool) { return nil, fals
 func (h dialogHost) lazy(*postgres, string) bool              { return false }
 func (h dialogHost) outcome(_ *postgres, w *waiting) verdict {
 	if h.d.slow && !w.copying {
-		return stay
+		return remain
 	}
 	return proceed
 }

@@ -188,7 +188,7 @@ func (l *Lease) readRow(m wire.Frame) error {
 	l.confirmed = true
 	first := l.entry.first
 	if l.entry.base == nil {
-		first = l.turn.welcome
+		first = l.welcome
 	}
 	size, set := 0, []wire.Param(nil)
 	for _, p := range l.entry.set() {
@@ -232,14 +232,14 @@ func (l *Lease) adopt(e *Entry, names settingSet) {
 		l.names.misread()
 	}
 	l.entry, b.carried = e, e
-	known := l.turn.welcome
-	l.turn.welcome.each(func(name, value string) {
+	known := l.welcome
+	l.welcome.each(func(name, value string) {
 		if names.has(settingOf(strings.ToLower(name))) {
 			delete(b.moved, name)
 			known.set(name, b.Params.Value(name))
 		}
 	})
-	l.turn.welcome = known
+	l.welcome = known
 }
 
 // Entry is what the session is entered with now: that of Begin, and what the client

@@ -49,40 +49,53 @@ type Denial struct {
 }
 
 // Lease is one client on one backend, from entering the context until the
-// backend is given up. It belongs to one event loop and is not safe for
-// concurrent use.
+// backend is given up; in transaction mode, on one backend after the other. It
+// belongs to one event loop and is not safe for concurrent use.
+//
+// There are many more clients than backends, and most are idle: what is known of a
+// client in between is kept small, and the rest is the backend's.
 type Lease struct {
+	*stay // on the backend that the client has now; nil: it has none
+
+	entry      *Entry
+	own        func(setting string) string // the context's values, for the guard
+	statements resetters
+	bindings   bindings
+	follow     *follow    // nil: no setting of the client's is to be followed
+	names      *names     // in transaction mode; nil while nothing is known and there is no backend
+	change     uint64     // counts the versions of prepared statements that are the session's own
+	numbered   uint64     // the answers owed by the backends before, see Sent
+	welcome    Parameters // in transaction mode: those that the client was welcomed with, as far as they may change
+	told       Parameters // those that it was told last, if not the same
+	pin        Pin
+	leaving    bool // the client sent Terminate
+	recalled   bool // the first statement of the transaction is to fail, see Recall
+}
+
+// stay is what a lease knows of the time that the client has one backend. It belongs
+// to the backend, which serves one lease at a time, and begins anew with each.
+type stay struct {
 	// What every query touches stands together.
 	terms   *Terms
 	backend *Backend
-	own     func(setting string) string // the context's values, for the guard
 
 	confirmed  bool // the last entering was answered with the right values
 	began      bool // the context was confirmed once: the client is welcome
 	fragile    bool // the transaction at hand may take the context back, see reenter
-	leaving    bool // the client sent Terminate
 	cancelling bool // a cancel of the client's is in flight
 	farewell   bool // the backend said that it ends the connection
-	recalled   bool // the first statement of the transaction is to fail, see Recall
 
+	turn    turn
 	server  serverStream
 	client  clientStream
 	owed    answers
 	Stats   Stats
 	denials []Denial // one for each refused entry in owed, in order
 	undone  undone   // what is to be entered again
-
-	statements resetters
-	bindings   bindings
-	probe      probe // an Execute that is awaited
-	entry      *Entry
-	follow     *follow // nil: no setting of the client's is to be followed
-	turn       turn
-	names      *names // in transaction mode; nil while nothing is known and there is no backend
-	change     uint64 // counts the versions of prepared statements that are the session's own
+	probe   probe    // an Execute that is awaited
 }
 
-// Stats count what passed since the lease began.
+// Stats count what passed since they were looked at last.
 type Stats struct {
 	Queries      uint64 // cycles: simple queries and Syncs that were answered
 	Transactions uint64 // answers with transaction status idle
@@ -122,19 +135,16 @@ func (o *Out) toClient(p []byte) {
 // Begin starts a lease of b for entry and sends the context ahead of everything
 // else. The client's bytes are not taken until Entered.
 func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
-	*l = Lease{terms: terms, entry: entry, own: entry.value}
+	*l = Lease{entry: entry, own: entry.value}
 	l.statements.tenant = entry.names[0]
-	l.owed.status = 'I'
-	if terms.Transaction {
-		l.names = newNames()
-	}
-	l.turn.done, l.turn.took = true, true // the client may be welcomed and wait without a backend
+	l.begin(terms, b)
+	l.turn.took = true // the client may be welcomed and wait without a backend
 	for _, s := range entry.settings {
 		if leadsToTemp(s.Name, s.Value) {
 			l.pinned(PinTemp)
 		}
 	}
-	return l.attach(b, out)
+	return l.attach(out)
 }
 
 // inject sends the context and settings to the backend: synchronized by a Sync
@@ -219,37 +229,44 @@ func (l *Lease) Recall() { l.recalled = true }
 func (l *Lease) Cancellable() bool { return l.owed.waiting() && l.owed.ours == 0 }
 
 // Sent is the number of the last message to PostgreSQL that it answers.
-func (l *Lease) Sent() uint64 { return l.owed.pushed }
+func (l *Lease) Sent() uint64 {
+	if l.stay == nil {
+		return l.numbered
+	}
+	return l.owed.pushed
+}
 
 // Answered says that nothing more is owed for that message, nor any before it.
-func (l *Lease) Answered(number uint64) bool { return l.owed.through() >= number }
+func (l *Lease) Answered(number uint64) bool { return l.stay == nil || l.owed.through() >= number }
 
 // Entering says that the context is being entered again at this moment.
-func (l *Lease) Entering() bool { return l.began && l.owed.ours > 0 }
+func (l *Lease) Entering() bool { return l.stay != nil && l.began && l.owed.ours > 0 }
 
 // Running says that PostgreSQL works on statements of the client, as far as can be
 // seen: it has a whole message that it did not answer. A message of which it
 // waits for the rest is none yet.
 func (l *Lease) Running() bool {
-	return l.Entered() && l.Cancellable() && !(l.owed.n-int(l.owed.before) == 1 && l.client.owes && l.halfForwarded())
+	return l.stay != nil && l.Entered() && l.Cancellable() && !(l.owed.n-int(l.owed.before) == 1 && l.client.owes && l.halfForwarded())
 }
 
 // Open says that a transaction is open, by BEGIN or because a statement runs. A
 // batch of the extended protocol is one up to its Sync: what was open once is so
 // until Stats count a transaction.
-func (l *Lease) Open() bool { return l.Entered() && (l.owed.status != 'I' || l.Running()) }
+func (l *Lease) Open() bool {
+	return l.stay != nil && l.Entered() && (l.owed.status != 'I' || l.Running())
+}
 
 // Leaving says that the client has sent Terminate.
 func (l *Lease) Leaving() bool { return l.leaving }
 
 // Busy says that the backend owes an answer, or the rest of one.
-func (l *Lease) Busy() bool { return l.owed.waiting() || !l.server.atBoundary() }
+func (l *Lease) Busy() bool { return l.stay != nil && (l.owed.waiting() || !l.server.atBoundary()) }
 
 // Idle says that the session may be ended here as between two transactions: nothing
 // that the client has sent needs an answer. What it has sent of its next message does
 // not matter: none of that was forwarded, or it is nothing that PostgreSQL answers.
 func (l *Lease) Idle() bool {
-	return l.Entered() && l.owed.settled() && l.owed.status == 'I' && l.server.atBoundary()
+	return l.stay == nil || l.Entered() && l.owed.settled() && l.owed.status == 'I' && l.server.atBoundary()
 }
 
 // AwaitsClient says that nothing happens before the client sends more: the
@@ -267,7 +284,7 @@ func (l *Lease) Farewell() bool { return l.farewell }
 
 // AtBoundary says that the stream to the client stands between two messages,
 // whatever the backend has sent of the next one.
-func (l *Lease) AtBoundary() bool { return !l.server.scan.Inside() || l.server.hide }
+func (l *Lease) AtBoundary() bool { return l.stay == nil || !l.server.scan.Inside() || l.server.hide }
 
 // Poolable says that the backend owes nothing, is not in a transaction, and that
 // no frame is half relayed in either direction; the caller adds that no cancel
@@ -345,7 +362,7 @@ func (l *Lease) completed(body []byte) {
 	tag, _ := wire.CommandTag(body)
 	discards := tag == "DISCARD ALL"
 	if discards {
-		l.turn.pin = PinNone
+		l.pin = PinNone
 		l.discards()
 	}
 	undid := discards || tag == "RESET" || tag == "SET" || tag == "DISCARD SEQUENCES"

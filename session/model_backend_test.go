@@ -65,7 +65,7 @@ type host interface {
 type verdict uint8
 
 const (
-	stay    verdict = iota // nothing yet
+	remain  verdict = iota // nothing yet
 	proceed                // it ends, or a COPY reads its next message
 	cancel                 // it is cancelled
 )

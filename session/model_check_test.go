@@ -99,17 +99,17 @@ func (b *place) rejects() bool {
 // outcome tells a statement that waits what becomes of it, and the reference of it too.
 func (b *place) outcome(_ *postgres, s *waiting) verdict {
 	v := b.finish
-	if s.copying && v == stay {
+	if s.copying && v == remain {
 		return proceed
 	}
-	if v != stay {
+	if v != remain {
 		f := b.w.fates[s.key]
 		f.done, f.cancelled = v == proceed, v == cancel
 		if s.copying {
 			f.consumed = s.consumed
 		}
 		b.w.fates[s.key] = f
-		b.finish = stay
+		b.finish = remain
 	}
 	return v
 }

@@ -96,7 +96,7 @@ func (h *reference) outcome(_ *postgres, w *waiting) verdict {
 	case h.free, f.done:
 		return proceed
 	}
-	return stay
+	return remain
 }
 
 // evil marks the statements that the guard must refuse.

@@ -53,7 +53,7 @@ func (p *postgres) die(code string) {
 func (p *postgres) wait() bool {
 	w := p.waiting
 	switch p.host.outcome(p, w) {
-	case stay:
+	case remain:
 		return false
 	case cancel:
 		p.waiting = nil

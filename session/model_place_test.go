@@ -134,7 +134,7 @@ func (b *place) unasked() {
 // finishSlow ends a statement that waits for that.
 func (b *place) finishSlow() bool {
 	s := b.pg.waiting
-	if s == nil || s.copying || b.frozen || b.finish != stay {
+	if s == nil || s.copying || b.frozen || b.finish != remain {
 		return false
 	}
 	b.finish = proceed

@@ -125,7 +125,7 @@ func (c *simClient) granted(b *place) {
 	}
 	c.w.Seen.leases++
 	c.place, b.client, b.last, b.mode = b, c, c, modeLeased
-	b.finish, b.proven, c.asking = stay, false, false
+	b.finish, b.proven, c.asking = remain, false, false
 	var out Out
 	var err error
 	if c.lease == nil {
@@ -354,7 +354,9 @@ func (c *simClient) end(why string) {
 	if len(c.received) == 0 != c.lease.AtBoundary() && why != "goodbye" {
 		w.violated("client %d stands at a boundary: %v, and the lease says %v", c.number, len(c.received) == 0, c.lease.AtBoundary())
 	}
-	if c.lease.Poolable() && !b.ended {
+	poolable := c.lease.Poolable()
+	c.lease.Abandon()
+	if poolable && !b.ended {
 		b.release()
 		return
 	}

@@ -112,9 +112,9 @@ func TestEqualStatementsAreSharedAndKeptOnce(t *testing.T) {
 	}
 	for range 3 {
 		for n := range uint64(2) {
-			owed := p.leases[n+1].owed.pushed
+			before := p.leases[n+1].Sent()
 			p.as(n+1, runs("s"))
-			if sent := p.leases[n+1].owed.pushed - owed; sent != uint64(3+len(aheadAnswers)) {
+			if sent := p.leases[n+1].Sent() - before; sent != uint64(3+len(aheadAnswers)) {
 				t.Errorf("%d messages were sent for Bind, Execute and Sync", sent)
 			}
 		}

@@ -115,7 +115,7 @@ func TestASealThatCanBeLatchedIsNoneToKeep(t *testing.T) {
 	if b.Kept() {
 		t.Error("a backend that only latches counts as one with a kept seal")
 	}
-	l := &Lease{backend: b, entry: &Entry{names: []string{"app.x"}, values: []string{""}}}
+	l := &Lease{stay: &stay{backend: b}, entry: &Entry{names: []string{"app.x"}, values: []string{""}}}
 	for _, sql := range []string{"reset all", "discard all", "reset app.x"} {
 		l.undoes(effectsOf(sql))
 		if s.keeps {
@@ -228,7 +228,7 @@ func TestTheGuardOfADatabaseThatIsSealedWholeIsItsOwn(t *testing.T) {
 		{true, Terms{Guard: open, SealedGuard: sealed}, sealed},
 		{true, Terms{Guard: open}, open},
 	} {
-		l := &Lease{terms: &tt.terms, backend: &Backend{whole: tt.whole}}
+		l := &Lease{stay: &stay{terms: &tt.terms, backend: &Backend{whole: tt.whole}}}
 		if l.guard() != tt.want {
 			t.Errorf("whole %v: the other guard", tt.whole)
 		}

@@ -205,8 +205,8 @@ func (l *Lease) entering(m wire.Frame, failure backendError) error {
 		clear(l.backend.moved) // by entering
 	}
 	l.began = true
-	if l.terms.Transaction && l.turn.welcome.none() {
-		l.turn.welcome = l.backend.Params
+	if l.terms.Transaction && l.welcome.none() {
+		l.welcome = l.backend.Params
 	}
 	return nil
 }

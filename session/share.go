@@ -7,42 +7,50 @@ import (
 	"github.com/tenantgate/tenantgate/wire"
 )
 
-// turn is what a lease in transaction mode knows of itself beyond the one backend
-// that it has at the moment: the client's from the first to the last.
+// turn is what matters of a stay in transaction mode alone.
 type turn struct {
 	ahead   aheadState
-	done    bool       // nothing that PostgreSQL answers was sent since the last ReadyForQuery
-	took    bool       // a message was taken since the client has the backend
-	stirred bool       // the session may not be any more what entering made of it
-	expects bool       // entering has changed parameters of which the client knows
-	welcome Parameters // the parameters that the client was welcomed with, as far as they may change
-	told    Parameters // those that it was told last, if not the same
-	cycles  int        // Queries and Syncs that were sent to this backend
-	pin     Pin
+	done    bool // nothing that PostgreSQL answers was sent since the last ReadyForQuery
+	took    bool // a message was taken since the client has the backend
+	stirred bool // the session may not be any more what entering made of it
+	expects bool // entering has changed parameters of which the client knows
+	cycles  int  // Queries and Syncs that were sent to this backend
 }
 
 // errForeign means that a backend was handed out that carries what the lease must
 // not get to see.
 var errForeign = errors.New("the backend still carries another session")
 
-// attach takes b for the entry: as it is where it has served this very session
+// begin begins the stay on b. Nothing of the one before is left in it but the memory
+// of its answers, of which the next knows none.
+func (l *Lease) begin(terms *Terms, b *Backend) {
+	l.stay = &b.stay
+	*l.stay = stay{
+		terms: terms, backend: b, turn: turn{done: true},
+		owed: answers{ring: b.stay.owed.ring, status: 'I', pushed: l.numbered},
+	}
+	if terms.Transaction && l.names == nil {
+		l.names = newNames()
+	}
+}
+
+// attach takes the backend for the entry: as it is where it has served this very session
 // last, or else by entering the context. A backend that carries another one's comes
 // with the same context only, and only if its session left nothing behind.
-func (l *Lease) attach(b *Backend, out *Out) error {
-	l.backend = b
-	l.began, l.turn.stirred, l.turn.ahead, l.turn.expects = false, false, aheadNone, false
+func (l *Lease) attach(out *Out) error {
+	b := l.backend
 	if b.carried != nil && !b.serves(l.entry) || b.carried != nil && !l.terms.Transaction {
 		return errForeign
 	}
 	if l.names != nil {
 		l.names.begins(&b.shelf)
 	}
-	if b.carried == l.entry && len(b.moved) == 0 && l.turn.told.none() {
+	if b.carried == l.entry && len(b.moved) == 0 && l.told.none() {
 		l.began = true
 		l.turn.stirred = b.stirred
 		return nil
 	}
-	if !l.turn.welcome.none() {
+	if !l.welcome.none() {
 		alike := l.readsAlike(b)
 		l.tell(b, out)
 		if alike {
@@ -72,14 +80,8 @@ func (e *Entry) same(o *Entry, sealed bool) bool {
 // transaction. The client's bytes are not taken until Entered, which may be at
 // once. The terms are those in force now.
 func (l *Lease) Resume(terms *Terms, b *Backend, out *Out) error {
-	l.terms = terms
-	if l.names == nil {
-		l.names = newNames()
-	}
-	l.owed = answers{ring: l.owed.ring, status: 'I', pushed: l.owed.pushed, taken: l.owed.taken}
-	l.server, l.confirmed, l.fragile, l.farewell, l.cancelling = serverStream{}, false, false, false, false
-	l.turn.done, l.turn.took, l.turn.cycles = true, false, 0
-	return l.attach(b, out)
+	l.begin(terms, b)
+	return l.attach(out)
 }
 
 // fairShare is how many Queries and Syncs a client may pipeline on one backend
@@ -108,36 +110,40 @@ func (l *Lease) rests() bool {
 // this session, and for others as far as it serves them, if reusable; else it is to
 // be reset.
 func (l *Lease) Detach() (reusable bool) {
-	b := l.backend
-	l.backend = nil
+	b, turn := l.backend, l.turn
+	l.Abandon()
 	if l.names.blank() {
 		l.names.free()
 		l.names = nil
 	}
-	if l.turn.ahead == aheadDue {
+	if turn.ahead == aheadDue {
 		clear(b.moved)
 		return true
 	}
-	b.stirred = l.turn.stirred
+	b.stirred = turn.stirred
 	if len(b.moved) > 0 {
-		l.turn.told = b.Params
+		l.told = b.Params
 	}
 	return len(b.moved) == 0
 }
 
-// Abandon gives up a backend that went away while the context was being entered:
-// none of the client's bytes has reached it.
-func (l *Lease) Abandon() { l.backend = nil }
+// Abandon parts the lease from its backend: it went away while the context was being
+// entered, so that none of the client's bytes has reached it, or the session has ended.
+// What the lease knew of the backend's answers is the next one's from here on.
+func (l *Lease) Abandon() {
+	l.numbered = l.owed.pushed
+	l.stay = nil
+}
 
 // Attached says that the lease has a backend now.
-func (l *Lease) Attached() bool { return l.backend != nil }
+func (l *Lease) Attached() bool { return l.stay != nil }
 
 // Pinned is why the lease keeps its backend behind a transaction.
 func (l *Lease) Pinned() Pin {
-	if l.turn.pin == PinNone && l.names.pins() {
+	if l.pin == PinNone && l.names.pins() {
 		return PinNamed
 	}
-	return l.turn.pin
+	return l.pin
 }
 
 // Wants looks at what a client without a backend has sent, and says whether it
@@ -145,7 +151,7 @@ func (l *Lease) Pinned() Pin {
 // part is forwarded, nor for Terminate, after which the lease is Leaving. An error
 // ends the client.
 func (l *Lease) Wants(p []byte) (bool, error) {
-	m, ok := l.client.scan.Next(p)
+	m, ok := new(wire.Scanner).Next(p)
 	switch {
 	case !ok:
 		return false, nil
@@ -167,8 +173,8 @@ func (l *Lease) stirs(does bool) {
 
 // pinned notes that a statement which passes leaves something in the session.
 func (l *Lease) pinned(p Pin) {
-	if p != PinNone && l.turn.pin == PinNone && l.terms.Transaction {
-		l.turn.pin = p
+	if p != PinNone && l.pin == PinNone && l.terms.Transaction {
+		l.pin = p
 	}
 }
 

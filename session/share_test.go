@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 )
 
@@ -9,12 +10,31 @@ import (
 // there are more clients than backends.
 func TestWhoSendsMuchHasABackend(t *testing.T) {
 	for _, typ := range []byte("QPBd") {
-		l := Lease{terms: &Terms{Transaction: true, StatementBuffer: 1 << 20}}
+		var l Lease
 		message := append(appendHeader(nil, typ, 1<<19), bytes.Repeat([]byte("x"), 1<<19)...)
 		for n, want := range map[int]bool{4: false, 5: false, 1 << 10: false, gatherLimit + 5: true, len(message): true} {
 			if got, err := l.Wants(message[:n]); got != want || err != nil {
 				t.Errorf("%q, %d bytes: %v, %v, want %v", typ, n, got, err, want)
 			}
 		}
+	}
+}
+
+// TestAStayKnowsNothingOfTheOneBefore: what stood in it was another client's.
+func TestAStayKnowsNothingOfTheOneBefore(t *testing.T) {
+	d := newDialog(t, 0)
+	left := d.be.stay
+	left.owed.push('Q')
+	left.Stats, left.denials, left.undone.context = Stats{Queries: 1}, []Denial{{}}, true
+	left.began, left.fragile, left.farewell, left.cancelling, left.confirmed = true, true, true, true, true
+	left.server, left.client = serverStream{hide: true, tail: 1}, clientStream{long: &longStatement{}}
+	left.probe.effects, left.turn = &Effects{}, turn{ahead: aheadShut, took: true, stirred: true, expects: true, cycles: 1}
+	d.be.stay = left
+	terms := &Terms{}
+	l := &Lease{numbered: 7}
+	l.begin(terms, d.be)
+	want := stay{terms: terms, backend: d.be, turn: turn{done: true}, owed: answers{ring: left.owed.ring, pushed: 7, status: 'I'}}
+	if !reflect.DeepEqual(d.be.stay, want) {
+		t.Errorf("the stay begins as %+v", d.be.stay)
 	}
 }

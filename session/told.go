@@ -17,7 +17,7 @@ func (e *Entry) chooses(name string) bool {
 // which it will when the context was entered: the guard must know that beforehand.
 func (l *Lease) readsAlike(b *Backend) bool {
 	for _, name := range [...]string{"client_encoding", "standard_conforming_strings"} {
-		if b.Params.Value(name) != l.turn.welcome.Value(name) {
+		if b.Params.Value(name) != l.welcome.Value(name) {
 			return false
 		}
 	}
@@ -29,14 +29,14 @@ func (l *Lease) readsAlike(b *Backend) bool {
 // will report, and the client knows: that is noted, see expected.
 func (l *Lease) tell(b *Backend, out *Out) {
 	clear(b.moved)
-	if b.Params == l.turn.welcome && l.turn.told.none() {
+	if b.Params == l.welcome && l.told.none() {
 		return
 	}
 	changed := false
-	l.turn.welcome.each(func(name, value string) {
+	l.welcome.each(func(name, value string) {
 		now, told := b.Params.Value(name), value
-		if !l.turn.told.none() {
-			told = l.turn.told.Value(name)
+		if !l.told.none() {
+			told = l.told.Value(name)
 		}
 		switch {
 		case !l.entry.chooses(name):
@@ -50,15 +50,15 @@ func (l *Lease) tell(b *Backend, out *Out) {
 			out.toClient(wire.AppendParameterStatus(nil, name, value))
 		}
 	})
-	l.turn.told = Parameters{}
+	l.told = Parameters{}
 	if changed {
 		known := b.Params
-		l.turn.welcome.each(func(name, value string) {
+		l.welcome.each(func(name, value string) {
 			if l.entry.chooses(name) {
 				known.set(name, value)
 			}
 		})
-		l.turn.welcome = known
+		l.welcome = known
 	}
 }
 
