@@ -4,13 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tenantgate/tenantgate/session"
 )
 
 // serveHTTP serves metrics and health; nil without an address.
@@ -93,16 +97,17 @@ func (s *Server) statusPage(w http.ResponseWriter, _ *http.Request) {
 	for state := range clientStates {
 		_, _ = fmt.Fprintf(w, "<th>clients %s", state)
 	}
-	for _, word := range [...]string{"login", "idle", "active", "tested", "closing"} {
-		_, _ = fmt.Fprintf(w, "<th>servers %s", word)
+	for state := range session.ServerStates {
+		_, _ = fmt.Fprintf(w, "<th>servers %s", state)
 	}
 	clients := s.clientStates()
-	for _, d := range s.allDatabases() {
-		_, _ = fmt.Fprintf(w, "<tr><td>%s", html.EscapeString(d.name))
-		for _, n := range clients[d.name] {
+	servers := s.serverStates()
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		_, _ = fmt.Fprintf(w, "<tr><td>%s", html.EscapeString(name))
+		for _, n := range clients[name] {
 			_, _ = fmt.Fprintf(w, "<td>%d", n)
 		}
-		for _, n := range d.states() {
+		for _, n := range servers[name] {
 			_, _ = fmt.Fprintf(w, "<td>%d", n)
 		}
 	}

@@ -218,20 +218,20 @@ func (c *census) Describe(ch chan<- *prometheus.Desc) {
 func (c *census) Collect(ch chan<- prometheus.Metric) {
 	s := c.m.server
 	clients := s.clientStates()
-	for _, d := range s.allDatabases() {
+	for name, servers := range s.serverStates() {
 		for state := range clientStates {
-			ch <- gaugeOf(clientsDesc, clients[d.name][state], d.name, state.String())
+			ch <- gaugeOf(clientsDesc, clients[name][state], name, state.String())
 		}
-		for state, n := range d.states() {
-			ch <- gaugeOf(serversDesc, n, d.name, session.ServerState(state).String())
+		for state, n := range servers {
+			ch <- gaugeOf(serversDesc, n, name, session.ServerState(state).String())
 		}
-		m := d.metrics
-		ch <- counterOf(queriesDesc, m.queries.Load(), d.name)
-		ch <- counterOf(txDesc, m.transactions.Load(), d.name)
-		ch <- counterOf(recvDesc, m.received.Load(), d.name)
-		ch <- counterOf(sentDesc, m.sent.Load(), d.name)
-		ch <- counterOf(switchDesc, m.switches.Load(), d.name)
-		ch <- counterOf(timeoutDesc, m.overtime.Load(), d.name)
+		m := c.m.database(name)
+		ch <- counterOf(queriesDesc, m.queries.Load(), name)
+		ch <- counterOf(txDesc, m.transactions.Load(), name)
+		ch <- counterOf(recvDesc, m.received.Load(), name)
+		ch <- counterOf(sentDesc, m.sent.Load(), name)
+		ch <- counterOf(switchDesc, m.switches.Load(), name)
+		ch <- counterOf(timeoutDesc, m.overtime.Load(), name)
 	}
 	ch <- gaugeOf(clientsDesc, s.arrivals.count(), "", clientLogin.String())
 }
@@ -286,6 +286,20 @@ func (l *loop) census() map[string][clientStates]int {
 		}
 	}
 	return counts
+}
+
+// serverStates counts the backends by database and state. One that was taken out of
+// the configuration and put back is two for as long as clients of before are there.
+func (s *Server) serverStates() map[string][session.ServerStates]int {
+	total := map[string][session.ServerStates]int{}
+	for _, d := range s.allDatabases() {
+		sum := total[d.name]
+		for state, n := range d.states() {
+			sum[state] += n
+		}
+		total[d.name] = sum
+	}
+	return total
 }
 
 // states counts the places of a database's pool by state.
