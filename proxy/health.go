@@ -69,14 +69,15 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 // readyFresh is how long the answer of a backend counts.
 const readyFresh = 5 * time.Second
 
-// readyz says ok when new clients are taken and a backend of every database
-// answers. "*" stands for databases that are not known before a client asks.
+// readyz says ok when new clients are taken and a backend of every database that
+// they may ask for answers. "*" stands for databases that are not known before a
+// client asks.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	var faults []string
 	if s.draining.Load() {
 		faults = append(faults, "draining")
 	}
-	for _, d := range s.allDatabases() {
+	for _, d := range s.configured() {
 		if err := d.reachable(r.Context()); err != nil {
 			faults = append(faults, d.name+": not reachable")
 		}

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"maps"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenantgate/tenantgate/session"
 )
@@ -51,5 +53,23 @@ func TestADatabaseThatIsPutBackIsCountedOnce(t *testing.T) {
 	s.handler().ServeHTTP(page, httptest.NewRequest("GET", "/", nil))
 	if got := strings.Count(page.Body.String(), "<tr><td>app<"); got != 1 {
 		t.Errorf("the status page has %d rows for it: %s", got, page.Body)
+	}
+}
+
+func TestReadinessIsNotAskedOfARetiredDatabase(t *testing.T) {
+	s := looping(t)
+	app := s.databases["app"]
+	app.probed, app.probeErr = time.Now().Add(time.Hour), errors.New("it has moved")
+	ready := func() int {
+		answer := httptest.NewRecorder()
+		s.handler().ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
+		return answer.Code
+	}
+	if got := ready(); got != 503 {
+		t.Errorf("a database that is configured and not reachable: %d", got)
+	}
+	retakes(t, s)
+	if got := ready(); got != 200 {
+		t.Errorf("one that an old client alone uses: %d", got)
 	}
 }

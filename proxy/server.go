@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -349,15 +350,19 @@ func (s *Server) database(name string) *database {
 	return s.databases["*"]
 }
 
+// configured are the databases that a client may ask for.
+func (s *Server) configured() []*database {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.databases))
+}
+
+// allDatabases are those and the retired ones that have backends.
 func (s *Server) allDatabases() []*database {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.retired = slices.DeleteFunc(s.retired, (*database).gone)
-	all := slices.Clone(s.retired)
-	for _, d := range s.databases {
-		all = append(all, d)
-	}
-	return all
+	return slices.AppendSeq(slices.Clone(s.retired), maps.Values(s.databases))
 }
 
 // janitorPause is the granularity of what no loop's timer does: the waits and
