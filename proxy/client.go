@@ -179,6 +179,7 @@ func (c *client) readable() {
 		return
 	}
 	if c.stopping {
+		c.sock.reading(false) // it was switched on because nothing can be written any more
 		return
 	}
 	if c.backend == nil {
