@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -27,7 +28,12 @@ type claims struct {
 	iat     time.Time // zero: the token has none
 	end     time.Time // exp plus leeway
 	values  map[string]any
+
+	derived atomic.Pointer[derived]
 }
+
+// derived is what was made of an identity for a key.
+type derived struct{ key, value any }
 
 // IsZero reports whether the Identity is nobody's.
 func (id Identity) IsZero() bool { return id.claims == nil }
@@ -39,6 +45,23 @@ func (id Identity) Tenant() string {
 		return ""
 	}
 	return id.claims.tenant
+}
+
+// Derived returns what derive makes of the identity, which all sessions of its token
+// share: it is kept until somebody asks with another key. It must depend on nothing but
+// the identity and the key, and must not be changed. Any goroutine may call it.
+func (id Identity) Derived(key any, derive func() (any, error)) (any, error) {
+	if id.claims == nil {
+		return derive()
+	}
+	if d := id.claims.derived.Load(); d != nil && d.key == key {
+		return d.value, nil
+	}
+	value, err := derive()
+	if err == nil {
+		id.claims.derived.Store(&derived{key, value})
+	}
+	return value, err
 }
 
 // Subject returns the `sub` claim, "" when the token has none.

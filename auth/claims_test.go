@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -184,4 +185,42 @@ func TestIdentityTellsSubjectAndTokenID(t *testing.T) {
 	if id := wantAccepted(t, v, hs(t, map[string]any{"sub": nil, "jti": nil})); id.Subject() != "" || id.TokenID() != "" {
 		t.Errorf("subject %q, token id %q", id.Subject(), id.TokenID())
 	}
+}
+
+func TestWhatIsDerivedOfATokenIsItsOwn(t *testing.T) {
+	v := verifier(t, Config{})
+	made := 0
+	derive := func(id Identity, key any) any {
+		value, err := id.Derived(key, func() (any, error) {
+			made++
+			return fmt.Sprint(id.Tenant(), id.Subject(), key), nil
+		})
+		if want := fmt.Sprint(id.Tenant(), id.Subject(), key); err != nil || value != want {
+			t.Errorf("derived %v (%v), want %s", value, err, want)
+		}
+		return value
+	}
+	token := hs(t, nil)
+	for range 2 {
+		derive(wantAccepted(t, v, token), 1)
+	}
+	if made != 1 {
+		t.Errorf("it was derived %d times for one token", made)
+	}
+	derive(wantAccepted(t, v, token), 2)
+	derive(wantAccepted(t, v, token), 1)
+	derive(wantAccepted(t, v, hs(t, map[string]any{"sub": "bob"})), 1)
+	if made != 4 {
+		t.Errorf("it was derived %d times, want once for each token and key", made)
+	}
+	derive(Identity{}, 1)
+	derive(Identity{}, 1)
+	if made != 6 {
+		t.Error("something is kept for nobody")
+	}
+	id := wantAccepted(t, v, hs(t, map[string]any{"sub": "carol"}))
+	if _, err := id.Derived(1, func() (any, error) { return nil, errors.New("no") }); err == nil {
+		t.Error("the error is lost")
+	}
+	derive(id, 1)
 }

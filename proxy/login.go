@@ -281,12 +281,9 @@ var errClaims = errors.New("the token does not carry what the database requires"
 // handOver makes the connection a client. From there on the client's own states
 // and limits hold.
 func (g *login) handOver() error {
-	entry, err := g.config.Context.NewEntry(g.id, g.identity, g.startup.Settings)
+	entry, err := g.config.Context.NewEntry(g.id, g.identity, g.startup.Settings, g.config.OnExpiry == ExpiryIgnore)
 	if err != nil {
 		return &refusal{reason: endInternal, cause: err}
-	}
-	if g.config.OnExpiry == ExpiryIgnore {
-		entry.Outlive()
 	}
 	c := &client{
 		server: g.server, db: g.db, id: g.identity, entry: entry, log: g.id, loop: g.loop, sock: g.sock,

@@ -8,7 +8,7 @@ import (
 
 // bindings knows the client's prepared statements in which a parameter takes the
 // value of a setting of the context: every Bind of one must give it the session's
-// own. Empty, as it nearly always is, it costs nothing.
+// own. Nearly always there are none.
 //
 // Whether PostgreSQL takes a Parse is not known when it is sent: it may fail, or be
 // skipped behind an error, and then the name stands for what it was before: even
@@ -19,7 +19,6 @@ import (
 // its last Parse says what that is.
 type bindings struct {
 	statements map[string]*boundStatement
-	batch      uint64 // counts the Syncs
 	// SQL's EXECUTE gives a prepared statement values that no Bind shows, the
 	// unnamed one excepted. So there is either a statement with a name here, or one
 	// that may hold an EXECUTE was prepared, never both.
@@ -38,9 +37,26 @@ type boundStatement struct {
 // maxOlder bounds what one client can make the proxy remember of a name.
 const maxOlder = 16
 
-// parsed notes the Parse of that number, and reports whether the statement can be
+// any says that there are such statements.
+func (b *bindings) any() bool { return b != nil && len(b.statements) > 0 }
+
+// holdsNamed says that there is, or was, one with a name.
+func (b *bindings) holdsNamed() bool { return b != nil && b.named }
+
+// bound notes the Parse of that number, and reports whether the statement can be
 // followed: else it must be refused.
-func (b *bindings) parsed(name []byte, v *Verdict, executes bool, number uint64) bool {
+func (l *Lease) bound(name []byte, v *Verdict, executes bool, number uint64) bool {
+	if l.bindings == nil {
+		if !v.Bound() && !executes {
+			return true
+		}
+		l.bindings = &bindings{}
+	}
+	return l.bindings.parsed(name, v, executes, l.batch, number)
+}
+
+// parsed is bound for a Parse of that batch.
+func (b *bindings) parsed(name []byte, v *Verdict, executes bool, batch, number uint64) bool {
 	if executes {
 		if b.named {
 			return false
@@ -76,7 +92,7 @@ func (b *bindings) parsed(name []byte, v *Verdict, executes bool, number uint64)
 	if len(s.older) > maxOlder {
 		return false
 	}
-	s.latest, s.batch, s.parse = v.bindings(), b.batch, number
+	s.latest, s.batch, s.parse = v.bindings(), batch, number
 	b.named = b.named || len(k) > 0 && v.Bound()
 	if len(s.latest)+len(s.older) == 0 {
 		delete(b.statements, string(k))
@@ -107,6 +123,9 @@ func (b *bindings) closed(body []byte, number uint64) {
 // answered notes the ParseComplete ('1') or CloseComplete ('3') of the message of
 // that number: what its name stood for before is gone.
 func (b *bindings) answered(typ byte, number uint64) {
+	if !b.any() {
+		return
+	}
 	for k, s := range b.statements {
 		switch {
 		case typ == '1' && s.parse == number:
@@ -120,8 +139,8 @@ func (b *bindings) answered(typ byte, number uint64) {
 	}
 }
 
-// demands returns what a Bind of the statement must satisfy.
-func (b *bindings) demands(statement []byte) []Binding {
+// demands returns what a Bind of the statement in that batch must satisfy.
+func (b *bindings) demands(statement []byte, batch uint64) []Binding {
 	k, ok := key(statement)
 	if !ok {
 		return nil
@@ -130,7 +149,7 @@ func (b *bindings) demands(statement []byte) []Binding {
 	switch {
 	case s == nil:
 		return nil
-	case s.batch == b.batch:
+	case s.batch == batch:
 		return s.latest
 	}
 	return slices.Concat(s.latest, s.older)
@@ -144,24 +163,24 @@ var textTypes = []uint32{0, 25, 1043, 705}
 // follows reports whether the proxy can hold the client to what the statement
 // passes for: the verdict of a whole Query or Parse.
 func (l *Lease) follows(m wire.Frame, name, sql []byte, v *Verdict) bool {
-	if !v.Bound() && !v.Effects.Execute && len(l.bindings.statements) == 0 {
+	if !v.Bound() && !v.Effects.Execute && !l.bindings.any() {
 		return true
 	}
 	executes := v.Effects.Execute && runsPrepared(sql)
 	if m.Type == 'Q' {
-		return !v.Bound() && !(executes && l.bindings.named)
+		return !v.Bound() && !(executes && l.bindings.holdsNamed())
 	}
 	for _, b := range v.bindings() {
 		if !slices.Contains(textTypes, wire.ParseType(m.Body, int(b.Param))) {
 			return false
 		}
 	}
-	return l.bindings.parsed(name, v, executes, l.next())
+	return l.bound(name, v, executes, l.next())
 }
 
 // bindValues judges what a Bind gives to the settings of the context.
 func (l *Lease) bindValues(m wire.Frame) step {
-	if len(l.bindings.statements) == 0 {
+	if !l.bindings.any() {
 		return forward
 	}
 	_, statement, ok := wire.BindNames(m.Body)
@@ -171,7 +190,7 @@ func (l *Lease) bindValues(m wire.Frame) step {
 	case !ok && len(m.Body) < gatherLimit:
 		return await
 	}
-	demands := l.bindings.demands(statement)
+	demands := l.bindings.demands(statement, l.batch)
 	switch {
 	case ok && len(demands) == 0:
 		return forward
@@ -191,7 +210,7 @@ func (l *Lease) satisfied(body []byte, demands []Binding) bool {
 		return false
 	}
 	for _, d := range demands {
-		if n := int(d.Param); n > len(values) || values[n-1] == nil || !isOwnValue(l.own, l.terms.Guard.reserved[d.Setting], values[n-1]) {
+		if n := int(d.Param); n > len(values) || values[n-1] == nil || !isOwnValue(l.entry.own, l.terms.Guard.reserved[d.Setting], values[n-1]) {
 			return false
 		}
 	}

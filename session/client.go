@@ -187,7 +187,7 @@ func (l *Lease) classify(m wire.Frame, j *Judge) (step, Effects) {
 	case 'E':
 		return l.execute(m)
 	case 'C':
-		follows := len(l.bindings.statements) > 0
+		follows := l.bindings.any()
 		if (follows || l.terms.Transaction) && !m.Whole() {
 			return await, Effects{} // at most 10,000 bytes
 		}
@@ -232,7 +232,7 @@ func (l *Lease) forwarded(m wire.Frame, effects *Effects) bool {
 		l.undo(effects)
 	case 'S':
 		l.undone.closed = true
-		l.bindings.batch++
+		l.batch++
 	case 'P', 'B', 'D', 'C':
 		l.undone.closed = false
 	case 'E':

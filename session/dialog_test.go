@@ -54,7 +54,7 @@ func (h dialogHost) outcome(_ *postgres, w *waiting) verdict {
 func newDialog(t testing.TB, size int, params ...wire.Param) *dialog {
 	t.Helper()
 	id := identities(t, "a")[0]
-	entry, err := modelSpec.NewEntry(1, id, params)
+	entry, err := modelSpec.NewEntry(1, id, params, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,38 +14,75 @@ import (
 )
 
 // Entry is what a session of one client is entered with: the context that its
-// token earns and the settings of its startup packet. It is immutable.
+// token earns and the settings of its startup packet. It is immutable. There is one
+// for each session, and most of it is shared with others.
 type Entry struct {
 	Session uint64 // of the client, for logs
+	*earned
+	*chosen
+}
 
-	names    []string // of the context's settings, shared by all entries
-	values   []string // their values: one for each name, always
+// earned is the context that a token earns: the same for all of its sessions.
+type earned struct {
+	names  []string // of the settings
+	values []string // their values: one for each name, always
+	own    func(setting string) (value string)
+	until  time.Time // the end of the token; zero: the session may outlive it
+}
+
+// chosen are the settings that the client has chosen.
+type chosen struct {
 	settings []wire.Param
-	readings string    // see there
-	until    time.Time // the end of the token; zero: the session may outlive it
+	readings string // see there
 
 	base     *Entry     // what the session began with, if the client has set something since; see follow.go
 	first    Parameters // the parameters that it began with
 	followed int        // how many settings, the last ones, the client has set
 }
 
-// NewEntry derives the entry of a verified identity.
-func (s *ContextSpec) NewEntry(session uint64, id auth.Identity, settings []wire.Param) (*Entry, error) {
+// nothing is what clients have chosen whose startup packets name no settings.
+var nothing = &chosen{}
+
+// NewEntry derives the entry of a verified identity. With outlive the session may go on
+// when its token has expired.
+func (s *ContextSpec) NewEntry(session uint64, id auth.Identity, settings []wire.Param, outlive bool) (*Entry, error) {
+	var key any = s
+	if outlive {
+		key = outliving{s}
+	}
+	made, err := id.Derived(key, func() (any, error) { return s.earned(id, outlive) })
+	if err != nil {
+		return nil, err
+	}
+	e := &Entry{Session: session, earned: made.(*earned), chosen: nothing}
+	if len(settings) > 0 {
+		e.chosen = &chosen{settings: settings, readings: readings(settings)}
+	}
+	return e, nil
+}
+
+// outliving is what is derived for sessions that may outlive their token.
+type outliving struct{ *ContextSpec }
+
+// earned derives what the sessions of a token share.
+func (s *ContextSpec) earned(id auth.Identity, outlive bool) (*earned, error) {
 	values, err := s.values(id)
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{Session: session, names: s.Names(), values: values, settings: settings, readings: readings(settings), until: id.ExpiresAt()}, nil
+	e := &earned{names: s.Names(), values: values}
+	e.own = e.value
+	if !outlive {
+		e.until = id.ExpiresAt()
+	}
+	return e, nil
 }
 
-// Outlive lets the session go on when its token has expired: before it begins.
-func (e *Entry) Outlive() { e.until = time.Time{} }
-
 // Tenant is the tenant that the entry belongs to.
-func (e *Entry) Tenant() string { return e.values[0] }
+func (e *earned) Tenant() string { return e.values[0] }
 
 // value returns what the context holds for a setting (lower case).
-func (e *Entry) value(name string) string {
+func (e *earned) value(name string) string {
 	for i, n := range e.names {
 		if strings.EqualFold(n, name) {
 			return e.values[i]

@@ -299,8 +299,7 @@ func (e *Entry) with(set []wire.Param, first Parameters) *Entry {
 	if len(set) == 0 {
 		return base
 	}
-	n := *base
-	n.base, n.first, n.followed = base, first, len(set)
+	n := &Entry{Session: base.Session, earned: base.earned, chosen: &chosen{base: base, first: first, followed: len(set)}}
 	n.settings = make([]wire.Param, 0, len(base.settings)+len(set))
 	for _, p := range base.settings {
 		if !slices.ContainsFunc(set, func(s wire.Param) bool { return strings.EqualFold(s.Name, p.Name) }) {
@@ -309,5 +308,5 @@ func (e *Entry) with(set []wire.Param, first Parameters) *Entry {
 	}
 	n.settings = append(n.settings, set...)
 	n.readings = readings(n.settings)
-	return &n
+	return n
 }

@@ -79,7 +79,7 @@ func TestSettingsThatAreFollowedAreSeen(t *testing.T) {
 // login again when nothing of it is left.
 func TestAnEntryFollowsTheClient(t *testing.T) {
 	first := newParameters(map[string]string{"TimeZone": "Etc/UTC", "DateStyle": "ISO, MDY", "application_name": "x"})
-	base, err := modelSpec.NewEntry(1, identities(t, "a")[0], []wire.Param{{Name: "TimeZone", Value: "utc"}, {Name: "WORK_MEM", Value: "4MB"}})
+	base, err := modelSpec.NewEntry(1, identities(t, "a")[0], []wire.Param{{Name: "TimeZone", Value: "utc"}, {Name: "WORK_MEM", Value: "4MB"}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestNothingIsAwaitedThatWasNotAskedFor(t *testing.T) {
 // is lost on another one.
 func TestAPathToTemporaryObjectsKeepsTheBackend(t *testing.T) {
 	for value, want := range map[string]Pin{"pg_temp, public": PinTemp, `"$user", PG_Temp`: PinTemp, "public": PinNone} {
-		entry, err := modelSpec.NewEntry(1, identities(t, "a")[0], []wire.Param{{Name: "SEARCH_PATH", Value: value}})
+		entry, err := modelSpec.NewEntry(1, identities(t, "a")[0], []wire.Param{{Name: "SEARCH_PATH", Value: value}}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

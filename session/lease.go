@@ -58,11 +58,11 @@ type Lease struct {
 	*stay // on the backend that the client has now; nil: it has none
 
 	entry      *Entry
-	own        func(setting string) string // the context's values, for the guard
-	statements resetters
-	bindings   bindings
+	statements *resetters // nil: there were none
+	bindings   *bindings  // likewise
 	follow     *follow    // nil: no setting of the client's is to be followed
 	names      *names     // in transaction mode; nil while nothing is known and there is no backend
+	batch      uint64     // counts the Syncs
 	change     uint64     // counts the versions of prepared statements that are the session's own
 	numbered   uint64     // the answers owed by the backends before, see Sent
 	welcome    Parameters // in transaction mode: those that the client was welcomed with, as far as they may change
@@ -135,8 +135,7 @@ func (o *Out) toClient(p []byte) {
 // Begin starts a lease of b for entry and sends the context ahead of everything
 // else. The client's bytes are not taken until Entered.
 func (l *Lease) Begin(terms *Terms, entry *Entry, b *Backend, out *Out) error {
-	*l = Lease{entry: entry, own: entry.value}
-	l.statements.tenant = entry.names[0]
+	*l = Lease{entry: entry}
 	l.begin(terms, b)
 	l.turn.took = true // the client may be welcomed and wait without a backend
 	for _, s := range entry.settings {

@@ -207,7 +207,7 @@ func (w *world) connect() {
 		}
 		c.ref.settings.defaults["application_name"] = params[0].Value
 	}
-	c.entry, _ = w.spec.NewEntry(uint64(c.number), c.id, params)
+	c.entry, _ = w.spec.NewEntry(uint64(c.number), c.id, params, false)
 	for i, name := range c.entry.names {
 		c.ref.settings.defaults[name] = c.entry.values[i]
 	}

@@ -21,7 +21,7 @@ func (l *Lease) refer(o *own, name []byte, used bool) step {
 	n, s := l.names, &l.backend.shelf
 	switch {
 	case o != nil && o.stay == n.stay: // pledged or together
-		if o.number == 0 || o.batch == l.bindings.batch {
+		if o.number == 0 || o.batch == l.batch {
 			return forward
 		}
 		if o.number > l.owed.through() {
@@ -195,7 +195,7 @@ func (l *Lease) supply(out *Out) (err error) {
 		}
 		out.toServer(msg)
 		if o := t.own; o != nil {
-			n.pledge(o, l.owed.pushed, l.bindings.batch)
+			n.pledge(o, l.owed.pushed, l.batch)
 			o.changed = false
 		}
 		n.pending = append(n.pending, e)

@@ -93,7 +93,7 @@ func (l *Lease) recordDrop(e effect) {
 	} else {
 		e.absent = o.stay != n.stay
 		h.is = doubtful
-		n.pledge(o, e.number, l.bindings.batch)
+		n.pledge(o, e.number, l.batch)
 	}
 	n.pending = append(n.pending, e)
 }
@@ -107,7 +107,7 @@ func (l *Lease) recordParse(m wire.Frame, v deeds) {
 	}
 	o := n.at
 	if o == nil {
-		o = &own{name: string(n.name), stay: n.stay, batch: l.bindings.batch}
+		o = &own{name: string(n.name), stay: n.stay, batch: l.batch}
 		if n.all == nil {
 			n.all = map[string]*own{}
 		}
@@ -158,7 +158,7 @@ func (l *Lease) recordClose() {
 		if h != nil && !h.is.none() {
 			h.is, h.stay = doubtful, l.backend.shelf.stay
 		}
-		n.pledge(o, e.number, l.bindings.batch)
+		n.pledge(o, e.number, l.batch)
 	}
 	n.pending = append(n.pending, e)
 }

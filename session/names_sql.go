@@ -134,17 +134,17 @@ func (l *Lease) attend(m wire.Frame) {
 	switch m.Type {
 	case 'P':
 		if n.at == &n.unnamed {
-			n.chain = chain{own: n.drops, batch: l.bindings.batch}
+			n.chain = chain{own: n.drops, batch: l.batch}
 		}
 	case 'B':
 		portal, statement, _ := wire.BindNames(m.Body)
 		if len(portal) == 0 {
-			n.chain.bound = len(statement) == 0 && n.chain.batch == l.bindings.batch
+			n.chain.bound = len(statement) == 0 && n.chain.batch == l.batch
 		}
 	case 'E':
 		n.barrier = l.owed.pushed
 		portal, _ := wire.ExecutePortal(m.Body)
-		if n.chain.own != nil && n.chain.bound && n.chain.batch == l.bindings.batch && len(portal) == 0 {
+		if n.chain.own != nil && n.chain.bound && n.chain.batch == l.batch && len(portal) == 0 {
 			n.expect(effect{number: l.owed.pushed, what: effectDeallocate, own: n.chain.own})
 			n.chain.own = nil
 		}

@@ -41,7 +41,7 @@ func (p *party) as(n uint64, messages ...[]byte) string {
 			p.lease.Detach()
 		}
 		if l == nil {
-			entry, err := modelSpec.NewEntry(n, identities(p.t, "a")[0], nil)
+			entry, err := modelSpec.NewEntry(n, identities(p.t, "a")[0], nil, false)
 			if err != nil {
 				p.t.Fatal(err)
 			}

@@ -8,7 +8,7 @@ import (
 
 // resetters knows the client's prepared statements and portals that undo part
 // of the context when they are executed: a prepared RESET ALL, for instance.
-// Empty, as it nearly always is, it costs nothing.
+// Nearly always there are none.
 //
 // Whether PostgreSQL takes a Parse or Bind is not known when it is sent: it may
 // fail, or be skipped behind an error, and then the name stands for what it was
@@ -40,7 +40,9 @@ type resetter struct {
 // maxResetters bounds what one client can make the proxy remember.
 const maxResetters = 64
 
-func (r *resetters) none() bool { return len(r.statements) == 0 && len(r.portals) == 0 && !r.overflow }
+func (r *resetters) none() bool {
+	return r == nil || len(r.statements) == 0 && len(r.portals) == 0 && !r.overflow
+}
 
 // maxName is how many bytes PostgreSQL keeps of a name: NAMEDATALEN - 1.
 const maxName = 63
@@ -61,7 +63,13 @@ func key(name []byte) (k []byte, ok bool) {
 // parsed notes what executing the statement name will do, once its Parse of that
 // number is taken; executes says that it may run another prepared one.
 func (l *Lease) parsed(name []byte, f Effects, executes bool, number uint64) {
-	r := &l.statements
+	if l.statements == nil {
+		if !f.Any() && !executes {
+			return
+		}
+		l.statements = &resetters{tenant: l.entry.names[0]}
+	}
+	r := l.statements
 	if r.overflow {
 		return
 	}
@@ -81,13 +89,16 @@ func (l *Lease) parsed(name []byte, f Effects, executes bool, number uint64) {
 			r.statements, r.portals = map[string]resetter{}, map[string]Effects{}
 		}
 		older := was && (s.older || s.latest != f)
-		r.statements[string(k)] = resetter{latest: f, older: older, batch: l.bindings.batch, parse: number}
+		r.statements[string(k)] = resetter{latest: f, older: older, batch: l.batch, parse: number}
 		r.bound()
 	}
 }
 
 // answered notes the ParseComplete ('1') of the Parse of that number.
 func (r *resetters) answered(typ byte, number uint64) {
+	if r == nil {
+		return
+	}
 	for k, s := range r.statements {
 		if typ != '1' || s.parse != number {
 			continue
@@ -135,7 +146,7 @@ func (r *resetters) bind(portal, statement []byte, batch uint64) {
 
 // settle is called behind each ReadyForQuery: no portal outlives its transaction.
 func (r *resetters) settle(owed *answers) {
-	if len(r.portals) > 0 && owed.status == 'I' && owed.quiet() {
+	if r != nil && len(r.portals) > 0 && owed.status == 'I' && owed.quiet() {
 		clear(r.portals)
 	}
 }
@@ -165,7 +176,7 @@ func (l *Lease) bind(m wire.Frame) step {
 		l.statements.giveUp()
 		return forward
 	}
-	l.statements.bind(portal, statement, l.bindings.batch)
+	l.statements.bind(portal, statement, l.batch)
 	return forward
 }
 
@@ -176,6 +187,9 @@ func (l *Lease) execute(m wire.Frame) (step, Effects) {
 	}
 	if !m.Whole() {
 		return await, Effects{} // at most 10,000 bytes
+	}
+	if l.statements == nil {
+		return forward, Effects{}
 	}
 	if l.statements.overflow {
 		return forward, l.statements.context()

@@ -115,7 +115,7 @@ func TestASealThatCanBeLatchedIsNoneToKeep(t *testing.T) {
 	if b.Kept() {
 		t.Error("a backend that only latches counts as one with a kept seal")
 	}
-	l := &Lease{stay: &stay{backend: b}, entry: &Entry{names: []string{"app.x"}, values: []string{""}}}
+	l := &Lease{stay: &stay{backend: b}, entry: &Entry{earned: &earned{names: []string{"app.x"}, values: []string{""}}, chosen: nothing}}
 	for _, sql := range []string{"reset all", "discard all", "reset app.x"} {
 		l.undoes(effectsOf(sql))
 		if s.keeps {
@@ -151,7 +151,7 @@ func TestNoTwoContextsLookTheSameToASeal(t *testing.T) {
 func TestEveryValueOfASealedEntryIsAParameter(t *testing.T) {
 	spec := modelSpec
 	id := identities(t, "sekret-tenant")[0]
-	entry, err := spec.NewEntry(1, id, []wire.Param{{Name: "application_name", Value: "sekret-name"}})
+	entry, err := spec.NewEntry(1, id, []wire.Param{{Name: "application_name", Value: "sekret-name"}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestDiscardedSequencesAreAnUndoneContext(t *testing.T) {
 	j.Begin(NewGuard(GuardConfig{}), true, nil)
 	j.Feed([]byte("begin; discard sequences"))
 	effects := j.End().Effects
-	entry, err := modelSpec.NewEntry(1, identities(t, "a")[0], []wire.Param{{Name: "application_name", Value: "x"}})
+	entry, err := modelSpec.NewEntry(1, identities(t, "a")[0], []wire.Param{{Name: "application_name", Value: "x"}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,8 +72,12 @@ func (b *Backend) serves(e *Entry) bool {
 // same says that nothing tells the sessions of two entries apart; where contexts
 // are sealed, not their end either.
 func (e *Entry) same(o *Entry, sealed bool) bool {
-	return slices.Equal(e.names, o.names) && slices.Equal(e.values, o.values) && slices.Equal(e.settings, o.settings) &&
-		(!sealed || e.until.Equal(o.until))
+	return (e.earned == o.earned || e.earned.same(o.earned, sealed)) && slices.Equal(e.settings, o.settings)
+}
+
+// same says that two tokens have earned the same.
+func (e *earned) same(o *earned, sealed bool) bool {
+	return slices.Equal(e.names, o.names) && slices.Equal(e.values, o.values) && (!sealed || e.until.Equal(o.until))
 }
 
 // Resume goes on with the lease on b after a Detach, for the client's next

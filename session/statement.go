@@ -76,7 +76,7 @@ func (l *Lease) text(m wire.Frame) (name, sql []byte, ok bool) {
 
 // judge runs the guard over one whole statement string.
 func (l *Lease) judge(sql []byte, j *Judge) Verdict {
-	j.Begin(l.guard(), l.conforming(), l.own)
+	j.Begin(l.guard(), l.conforming(), l.entry.own)
 	j.Feed(sql)
 	return j.End()
 }
@@ -110,7 +110,7 @@ type longStatement struct {
 
 func (l *Lease) newLong(m wire.Frame) *longStatement {
 	s := &longStatement{typ: m.Type, named: m.Type == 'Q'}
-	s.judge.Begin(l.guard(), l.conforming(), l.own)
+	s.judge.Begin(l.guard(), l.conforming(), l.entry.own)
 	s.feed(m.Body)
 	return s
 }
@@ -151,7 +151,7 @@ func (l *Lease) judged(s *longStatement) error {
 		return &LongStatementError{Rule: v.Rule}
 	}
 	executes := v.Effects.Execute
-	if v.Bound() || executes && l.bindings.named || s.typ == 'P' && !l.bindings.parsed(s.name, &v, executes, l.owed.number(0)) {
+	if v.Bound() || executes && l.bindings.holdsNamed() || s.typ == 'P' && !l.bound(s.name, &v, executes, l.owed.number(0)) {
 		return &LongStatementError{Rule: RuleContextCall}
 	}
 	l.note(v)
