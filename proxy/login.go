@@ -309,12 +309,16 @@ func (g *login) leave() {
 	g.server.arrivals.remove(g)
 }
 
+// longestLife is how long a token can let a session live: what is further away does
+// not fit into a Duration together with what is added to it.
+const longestLife = 100 * 365 * 24 * time.Hour
+
 // expires is when the session ends for its token's sake, on the loops' clock.
 func (g *login) expires() int64 {
 	if g.config.OnExpiry == ExpiryIgnore {
 		return 0
 	}
-	left := time.Until(g.identity.ExpiresAt()) // with the leeway
+	left := min(time.Until(g.identity.ExpiresAt()), longestLife) // with the leeway
 	if left > g.config.Leeway {
 		left -= g.config.Leeway // else it was accepted for the leeway's sake
 	}

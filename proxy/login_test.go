@@ -4,6 +4,9 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tenantgate/tenantgate/auth"
 )
 
 // token is a JWT of the given header; its signature has as many bytes as ES256 and EdDSA make.
@@ -44,5 +47,31 @@ func TestNamesAreLoggedAsTheyAreButShort(t *testing.T) {
 	}
 	if got := printable(strings.Repeat("x", 64)); got != strings.Repeat("x", 63) {
 		t.Errorf("a name of 64 bytes is logged with %d", len(got))
+	}
+}
+
+func TestATokenThatIsGoodForAgesEndsNoSession(t *testing.T) {
+	secret := auth.KeyConfig{Algorithm: "HS256", Secret: auth.Secret(strings.Repeat("0123456789abcdef", 2))}
+	key, err := auth.LoadSigningKey(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leeway := range []time.Duration{0, 5 * time.Second, 30 * time.Second} {
+		v, err := auth.New(auth.Config{Keys: []auth.KeyConfig{secret}, TenantFormat: "text", Leeway: leeway}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jwt, err := auth.Mint(key, map[string]any{"tenant_id": "a", "exp": time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC).Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := v.Verify(time.Now(), jwt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &login{config: &Config{Leeway: leeway}, identity: id}
+		if at := g.expires(); at < clock() || at+int64(expiryGrace) < at {
+			t.Errorf("with %v of leeway it ends at %d, and with its grace at %d", leeway, at, at+int64(expiryGrace))
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -322,7 +323,7 @@ func (l *loop) timeout() int {
 	if len(l.bulk) > 0 && (wait < 0 || wait > gatherMillis) {
 		wait = gatherMillis
 	}
-	return int(wait)
+	return int(min(wait, math.MaxInt32)) // the kernel takes no more: 25 days
 }
 
 func (l *loop) expire() {

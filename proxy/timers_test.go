@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 // checkTimers compares the heap with what was set: every timer once, knowing its place, none
@@ -105,5 +107,16 @@ func TestTimersComeInTheOrderOfTheirTimes(t *testing.T) {
 	}
 	if want := []string{"first", "second", "third", "fourth"}; !slices.Equal(order, want) {
 		t.Errorf("they came as %q, want %q", order, want)
+	}
+}
+
+func TestATimerThatIsMonthsAwayFitsThePoller(t *testing.T) {
+	l := &loop{}
+	for _, days := range []time.Duration{30, 50, 365, 36500} {
+		l.timers.set(&timer{}, int64(days*24*time.Hour))
+		if got := l.timeout(); got != math.MaxInt32 {
+			t.Errorf("%d days: the poller waits for %d ms", days, got)
+		}
+		l.timers = nil
 	}
 }

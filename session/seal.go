@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -145,7 +146,8 @@ func (s *backendSeal) make(fields []byte, until time.Time) seal {
 	case !s.keeps:
 		last = 0
 	case !until.IsZero():
-		last = min(last, max(1, server.Add(until.Sub(now)+sealGrace).Unix()))
+		left := min(until.Sub(now), math.MaxInt64-sealGrace) // a token may be good to the year 9999
+		last = min(last, max(1, server.Add(left+sealGrace).Unix()))
 	}
 	s.kept = s.kept || s.keeps
 	head := fmt.Sprintf("v1.%s.%012d.%012d.%s", s.key.id, server.Add(sealTime).Unix(), last, rand.Text())

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,21 @@ func effectsOf(sql string) *Effects {
 	j.Feed([]byte(sql))
 	effects := j.End().Effects
 	return &effects
+}
+
+func TestASealThatIsKeptIsGoodForAsLongAsItsToken(t *testing.T) {
+	s := testSeal(t)
+	ours := s.now()
+	for _, until := range []time.Time{ours, ours.Add(time.Hour), ours.AddDate(250, 0, 0), ours.AddDate(300, 0, 0), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)} {
+		head := s.make(nil, until).head
+		last, err := strconv.ParseInt(strings.Split(head, ".")[3], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if least := min(until.Unix(), ours.AddDate(290, 0, 0).Unix()); last < least {
+			t.Errorf("until %v: %s is good to %v", until, head, time.Unix(last, 0))
+		}
+	}
 }
 
 func TestNoTwoContextsLookTheSameToASeal(t *testing.T) {
