@@ -25,7 +25,7 @@ func (s *Server) openDoor(ln net.Listener) (*door, error) {
 		return nil, err
 	}
 	d := &door{server: s, sock: &socket{fd: fd}}
-	d.sock.owner, d.timer.owner = d, d
+	d.sock.owner, d.timer.of = d, d.sock
 	opened := make(chan error, 1)
 	s.loops[0].post(func() { opened <- s.loops[0].attach(d.sock, wantRead) })
 	if err := <-opened; err != nil {
@@ -78,7 +78,7 @@ func (d *door) readable() {
 		closeFD(fd)
 	case g.loop == d.sock.loop:
 		g.start()
-	case !g.loop.post(g.start):
+	case !g.loop.postFor(g.sock, g.start):
 		closeFD(fd)
 	}
 }
@@ -91,7 +91,7 @@ func (d *door) hungUp()        {}
 // many are under way.
 func (s *Server) admit(fd int, from *unix.RawSockaddrAny) *login {
 	g := &login{server: s, config: s.config.Load(), loop: s.nextLoop(), sock: &socket{fd: fd}, id: s.sessions.Add(1), accepted: clock()}
-	g.sock.owner, g.timer.owner = g, g
+	g.sock.owner, g.timer.of = g, g.sock
 	g.peer, g.local, g.unix = peerOf(from)
 	if !s.arrivals.add(g, g.config.Limits.MaxUnauthenticated) {
 		s.metrics.login(endTooMany)

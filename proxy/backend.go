@@ -273,7 +273,7 @@ func (b *backend) timeout(d time.Duration) {
 	if d > 0 {
 		at = b.sock.loop.now + int64(d)
 	}
-	b.timer.owner = b
+	b.timer.of = b.sock
 	b.sock.loop.timers.set(&b.timer, at)
 }
 

@@ -91,8 +91,8 @@ func (r *cancels) request(pid uint32, key []byte) {
 	r.server.metrics.cancel(result)
 	over := make(chan struct{})
 	told := b.onLoop(func() {
+		defer close(over)
 		b.cancelled(doubtful)
-		close(over)
 	})
 	if told {
 		<-over
@@ -117,8 +117,10 @@ func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
 	for until := time.Now().Add(c.db.timeouts().CancelWait); ; first = false {
 		target := make(chan *backend, 1)
 		early := false
-		asked := c.loop.post(func() {
-			b := c.backend
+		asked := c.loop.postFor(c.sock, func() {
+			var b *backend
+			defer func() { target <- b }() // whatever happens: it is waited for
+			b = c.backend
 			if first {
 				sent = c.lease.Sent()
 			}
@@ -134,7 +136,6 @@ func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
 			default:
 				b.cancelling(1)
 			}
-			target <- b
 		})
 		if !asked {
 			return nil, "", false

@@ -77,7 +77,7 @@ type client struct {
 // backend. Nothing is read before the client was welcomed; that it leaves is seen
 // all the same.
 func (c *client) join() {
-	c.sock.owner, c.timer.owner = c, c
+	c.sock.owner, c.timer.of = c, c.sock
 	c.active, c.since = c.loop.now, c.loop.now
 	c.joined = true
 	if c.server.draining.Load() {

@@ -12,7 +12,7 @@ func joined(t *testing.T, s *Server) (*running, *client, net.Conn) {
 	r := &running{loop: s.loops[0], t: t}
 	p, peer := r.plain()
 	c := &client{server: s, db: s.databases["app"], sock: p.s, loop: r.loop, joined: true, welcomed: true}
-	r.do(func() { p.s.owner, c.timer.owner = c, c })
+	r.do(func() { p.s.owner, c.timer.of = c, p.s })
 	s.draining.Store(true)
 	s.mu.Lock()
 	s.clients[c] = struct{}{}

@@ -171,7 +171,7 @@ func (d *database) carryOut(l *loop, a session.Action, cause error) {
 		})
 	case session.Fail:
 		c := a.Waiter.Handle.(*client)
-		c.loop.post(func() { c.failed(a.Reason, cause) })
+		c.loop.postFor(c.sock, func() { c.failed(a.Reason, cause) })
 	}
 }
 
@@ -198,7 +198,7 @@ func (d *database) dial(slot *session.Server) {
 	b.sock = &socket{fd: fd, tls: tlsConn, raw: raw, owner: b}
 	l := d.server.nextLoop()
 	b.home, slot.Place = l, l.number
-	l.post(func() {
+	l.postFor(b.sock, func() {
 		if err := l.attach(b.sock, wantRead); err != nil {
 			d.dialFailed(slot, err)
 			return
@@ -256,7 +256,7 @@ func (b *backend) moveTo(from *loop, c *client) {
 	}
 	b.onLoop(func() {
 		if b.mode != backendIdle {
-			c.loop.post(c.lost) // it died in the meantime
+			c.loop.postFor(c.sock, c.lost) // it died in the meantime
 			return
 		}
 		if b.sock.loop == c.loop {
@@ -266,7 +266,7 @@ func (b *backend) moveTo(from *loop, c *client) {
 		b.timeout(0)
 		b.sock.loop.detach(b.sock)
 		b.home = c.loop
-		c.loop.post(func() {
+		c.loop.postFor(c.sock, func() {
 			if err := c.loop.attach(b.sock, wantRead); err != nil {
 				b.discard(session.ReasonServerGone, err)
 				c.lost()
@@ -279,7 +279,7 @@ func (b *backend) moveTo(from *loop, c *client) {
 
 // onLoop runs f on the loop that owns the backend's socket. An idle backend
 // stays where it is until a grant moves it, and grants come one at a time.
-func (b *backend) onLoop(f func()) bool { return b.home.post(f) }
+func (b *backend) onLoop(f func()) bool { return b.home.postFor(b.sock, f) }
 
 // reachable says whether PostgreSQL answered a connection that was opened for
 // the question, now or lately.

@@ -42,10 +42,11 @@ func (c *client) letGo(r *refusal) {
 	}
 	lease := c.lease
 	c.backend = nil
-	clean := lease.Poolable() && len(b.sock.out) == 0 && !b.sock.ended
+	certain := r.reason != endDesync && r.reason != endInternal // or else the lease may be anyhow
+	clean := certain && lease.Poolable() && len(b.sock.out) == 0 && !b.sock.ended
 	busy := lease.Busy() && !b.sock.ended
 	lease.Abandon()
-	if clean && r.reason != endDesync && r.reason != endInternal {
+	if clean {
 		b.release()
 		return
 	}

@@ -112,7 +112,7 @@ func (g *login) deadline(int64) {
 }
 
 // giveWay ends the login from any goroutine.
-func (g *login) giveWay() { g.loop.post(func() { g.end(errNothing) }) }
+func (g *login) giveWay() { g.loop.postFor(g.sock, func() { g.end(errNothing) }) }
 
 // aside lets a goroutine do what takes longer than a moment, and then the loop
 // what it returned.
@@ -124,7 +124,7 @@ func (g *login) aside(work func() (then func())) {
 			if p := recover(); p != nil {
 				g.server.log().Error("login failed by a fault of tenantgate", "session", g.id, "panic", fmt.Sprint(p))
 			}
-			if !g.loop.post(then) {
+			if !g.loop.postFor(g.sock, then) {
 				then() // the loop has ended, and the login with it
 			}
 		}()

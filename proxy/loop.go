@@ -39,15 +39,15 @@ type loop struct {
 
 	mail struct {
 		sync.Mutex
-		box     []func()
+		box     []letter
 		waiting atomic.Bool // box is not empty
 		asleep  atomic.Bool // the loop waits, or is about to: it must be woken
 		over    bool        // the loop has ended
 	}
-	letters []func() // taken from the box and not run yet
+	letters []letter // taken from the box and not run yet
 	grants  []grant  // of the loop's own, not carried out yet
 	granted int      // of them, how many are
-	current *socket  // the one whose event is being handled
+	current *socket  // the one whose event, timer or letter is being handled
 	fault   func(what any, at *socket)
 	stopped bool
 }
@@ -72,16 +72,25 @@ func (l *loop) time() time.Time { return started.Add(time.Duration(l.now)) }
 // clock is the monotonic time in nanoseconds since the process began.
 func clock() int64 { return int64(time.Since(started)) }
 
+// letter is something for the loop's goroutine to run.
+type letter struct {
+	run func()
+	of  *socket // that a fault in it costs; may be nil
+}
+
 // post makes the loop's goroutine run f soon. Any goroutine may call it. It says
 // false when the loop has ended and f will never run.
-func (l *loop) post(f func()) bool {
+func (l *loop) post(f func()) bool { return l.postFor(nil, f) }
+
+// postFor is post for what happens to s.
+func (l *loop) postFor(s *socket, f func()) bool {
 	l.mail.Lock()
 	defer l.mail.Unlock()
 	if l.mail.over {
 		return false
 	}
 	first := len(l.mail.box) == 0
-	l.mail.box = append(l.mail.box, f)
+	l.mail.box = append(l.mail.box, letter{f, s})
 	l.mail.waiting.Store(true)
 	if first && l.mail.asleep.Load() {
 		l.poll.wakeUp()
@@ -105,15 +114,23 @@ func (l *loop) run() {
 // happened to, not all the others of the loop.
 func (l *loop) survive() {
 	defer func() {
-		fault := recover()
-		if fault == nil {
-			return
+		if fault := recover(); fault != nil {
+			l.failed(fault)
+			l.bury()
 		}
-		l.fault(fault, l.current)
-		l.current = nil
-		l.bury()
 	}()
 	l.turn()
+}
+
+// failed lets a fault cost what was being handled, unless that is another loop's by
+// now.
+func (l *loop) failed(what any) {
+	at := l.current
+	l.current = nil
+	if at != nil && at.loop != l {
+		at = nil
+	}
+	l.fault(what, at)
 }
 
 func (l *loop) finish() {
@@ -130,7 +147,7 @@ func (l *loop) finish() {
 func (l *loop) lastLetters() {
 	defer func() {
 		if fault := recover(); fault != nil {
-			l.fault(fault, nil)
+			l.failed(fault)
 		}
 	}()
 	l.deliver()
@@ -304,10 +321,12 @@ func (l *loop) deliver() {
 	l.mail.box = l.mail.box[:0]
 	l.mail.Unlock()
 	for len(l.letters) > 0 {
-		f := l.letters[0]
-		l.letters = l.letters[1:] // first: it must not come again if f fails
-		f()
+		next := l.letters[0]
+		l.letters = l.letters[1:] // first: it must not come again if it fails
+		l.current = next.of
+		next.run()
 	}
+	l.current = nil
 	l.letters = nil
 }
 
@@ -330,9 +349,11 @@ func (l *loop) expire() {
 	for {
 		t := l.timers.due(l.now)
 		if t == nil {
+			l.current = nil
 			return
 		}
-		t.owner.deadline(l.now)
+		l.current = t.of
+		t.of.owner.deadline(l.now)
 	}
 }
 

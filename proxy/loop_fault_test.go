@@ -60,3 +60,36 @@ func TestAPanicKeepsNoOtherSocketFromBeingReadAgain(t *testing.T) {
 	r.do(func() { r.resume(good.s) })
 	soon(t, read)
 }
+
+func TestAFaultInATimerOrALetterCostsWhatItConcerns(t *testing.T) {
+	r := startLoop(t)
+	r.faults = make(chan *socket, 10)
+	p, _ := r.plain()
+	p.expired = func(int64) { panic("at fault") }
+	r.do(func() { r.timers.set(&timer{of: p.s}, r.now) })
+	if got := soon(t, r.faults); got != p.s {
+		t.Error("a timer's fault cost another")
+	}
+	p, _ = r.plain()
+	r.postFor(p.s, func() { panic("at fault") })
+	if got := soon(t, r.faults); got != p.s {
+		t.Error("a letter's fault cost another")
+	}
+	r.post(func() { panic("at fault") })
+	if got := soon(t, r.faults); got != nil {
+		t.Error("the fault of a letter that concerns nobody cost somebody")
+	}
+}
+
+func TestAFaultInATimerOrALetterEndsItsClient(t *testing.T) {
+	for what, fails := range map[string]func(r *running, c *client){
+		"a letter to every client":      func(_ *running, c *client) { c.server.everyClient(func(*client) { panic("at fault") }) },
+		"a timer, which finds no lease": func(r *running, c *client) { r.do(func() { r.timers.set(&c.timer, r.now) }) },
+	} {
+		t.Log(what)
+		s := looping(t)
+		r, c, _ := joined(t, s)
+		fails(r, c)
+		soon(t, s.empty)
+	}
+}

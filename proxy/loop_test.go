@@ -295,7 +295,7 @@ func TestTimersFireInOrderAndCanBeMovedAndRemoved(t *testing.T) {
 	done := make(chan struct{})
 	set := func(name string, after time.Duration) *timer {
 		p := &probe{t: t}
-		tm := &timer{owner: p}
+		tm := &timer{of: &socket{owner: p}}
 		at := r.now + int64(after)
 		p.expired = func(now int64) {
 			order = append(order, name)
@@ -355,7 +355,7 @@ func TestASocketWithBytesWithoutEndStarvesNoOther(t *testing.T) {
 	fired := make(chan struct{})
 	r.do(func() {
 		p := &probe{t: t, expired: func(int64) { close(fired) }}
-		r.timers.set(&timer{owner: p}, r.now+1)
+		r.timers.set(&timer{of: &socket{owner: p}}, r.now+1)
 	})
 	soon(t, fired)
 	for range 20 {

@@ -240,8 +240,8 @@ func (s *Server) finish(loops *sync.WaitGroup) {
 	for _, l := range s.loops {
 		flushed.Add(1)
 		l.post(func() {
+			defer flushed.Done()
 			l.closeBackends()
-			flushed.Done()
 		})
 	}
 	flushed.Wait()
@@ -273,7 +273,7 @@ func (s *Server) everyClient(f func(*client)) {
 	defer s.mu.Unlock()
 	for c := range s.clients {
 		if l := c.loop; l != nil {
-			l.post(func() {
+			l.postFor(c.sock, func() {
 				if c.joined && !c.ended {
 					f(c)
 				}

@@ -2,13 +2,13 @@ package proxy
 
 import "container/heap"
 
-// timer calls its owner's deadline at a time of the loop's clock. An endpoint
-// has one, set to the earliest time at which something may have run out; it
-// finds out what by itself and sets it again. So activity costs nothing.
+// timer calls the deadline of a socket's owner at a time of the loop's clock. An
+// endpoint has one, set to the earliest time at which something may have run out;
+// it finds out what by itself and sets it again. So activity costs nothing.
 type timer struct {
 	at    int64
 	index int // in the heap, from 1; 0: not set
-	owner endpoint
+	of    *socket
 }
 
 // timers are the timers of one loop, the next one first.
