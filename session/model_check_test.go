@@ -92,7 +92,14 @@ func (b *place) lazy(_ *postgres, text string) bool {
 
 // rejects lets entering fail, so that what is sent behind it is seen not to run.
 func (b *place) rejects() bool {
-	b.rejected = b.rejected || b.w.faults && b.w.rand.IntN(50) == 0
+	odds := 50
+	if c := b.client; c != nil && c.welcomed && !c.terms.Transaction {
+		odds = 3 // it has come from another mode, which is rare
+	}
+	b.rejected = b.rejected || b.w.faults && b.w.rand.IntN(odds) == 0
+	if b.rejected {
+		b.w.Seen.rejected++
+	}
 	return b.rejected
 }
 

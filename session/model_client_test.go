@@ -17,6 +17,7 @@ type simClient struct {
 	tenant *simTenant
 	id     auth.Identity
 	entry  *Entry
+	terms  *Terms // in force when it asked for its backend
 	waiter Waiter
 
 	lease    *Lease

@@ -12,7 +12,8 @@ func (w *world) acquire(c *simClient) {
 		}
 	}
 	c.tenant.waiting = append(c.tenant.waiting, c)
-	if w.terms.Transaction {
+	c.terms, c.waiter.Entry = w.terms, nil
+	if c.terms.Transaction {
 		c.waiter.Entry = c.entry
 	}
 	if s := w.grabbed(c); s != nil {

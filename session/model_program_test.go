@@ -329,7 +329,7 @@ func (c *simClient) batch(n int) (b []byte) {
 
 // pipeline is many cycles at once.
 func (c *simClient) pipeline(n int) (b []byte) {
-	for range n {
+	for i := range n {
 		text := fmt.Sprintf("select %d 1", c.w.newID(c))
 		if c.w.rand.IntN(12) == 0 {
 			text = c.statement()
@@ -339,6 +339,9 @@ func (c *simClient) pipeline(n int) (b []byte) {
 			continue
 		}
 		b = append(append(b, c.extended("", "", text, 0)...), c.sync()...)
+		if i < 4 && c.w.rand.IntN(2) == 0 { // it ends what has failed in front of it
+			b = append(b, c.simple("rollback")...)
+		}
 	}
 	return b
 }

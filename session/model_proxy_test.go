@@ -130,10 +130,13 @@ func (c *simClient) granted(b *place) {
 	var err error
 	if c.lease == nil {
 		c.lease = &Lease{}
-		err = c.lease.Begin(c.w.terms, c.entry, b.be, &out)
+		err = c.lease.Begin(c.terms, c.entry, b.be, &out)
 	} else {
 		c.w.Seen.turns++
-		err = c.lease.Resume(c.w.terms, b.be, &out)
+		if !c.terms.Transaction {
+			c.w.Seen.settled++
+		}
+		err = c.lease.Resume(c.terms, b.be, &out)
 	}
 	if err != nil {
 		c.w.violated("client %d: %v", c.number, err)

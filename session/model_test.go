@@ -81,6 +81,7 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 		}
 		return wire.AppendError(nil, "ERROR", "42501", "refused", "")
 	}}
+	w.reloads = r.IntN(3) == 0
 	if w.guarded {
 		w.terms.Guard = NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()})
 	}
@@ -167,4 +168,7 @@ func (s *tally) add(o tally) {
 	s.trusted += o.trusted
 	s.pins += o.pins
 	s.follows += o.follows
+	s.reloads += o.reloads
+	s.rejected += o.rejected
+	s.settled += o.settled
 }

@@ -28,6 +28,7 @@ type world struct {
 	names   bool // clients prepare statements and use them later
 	utf8    bool // it is known how texts are encoded
 	faults  bool // backends die, lie still and go
+	reloads bool // the configuration changes
 	tenants []*simTenant
 
 	clients []*simClient // alive
@@ -54,7 +55,7 @@ type flight struct {
 
 // tally counts what a run has seen, so that a run that sees nothing is not taken for a good one.
 type tally struct {
-	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift, turns, trusted, pins, follows int
+	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift, turns, trusted, pins, follows, reloads, rejected, settled int
 }
 
 // event is one step, for the trace: $a, $b and $n stand in what for the numbers.
@@ -142,6 +143,10 @@ func (w *world) size(n int) int {
 func (w *world) step() bool {
 	if w.toCome > 0 && len(w.clients) < w.crowd && w.rand.IntN(8) == 0 {
 		w.connect()
+		return true
+	}
+	if w.reloads && w.rand.IntN(200) == 0 {
+		w.reload()
 		return true
 	}
 	kinds := [...]func() bool{w.post, w.clientStep, w.placeStep, w.openStep, w.cancelStep}

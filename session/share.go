@@ -53,7 +53,7 @@ func (l *Lease) attach(out *Out) error {
 	if !l.welcome.none() {
 		alike := l.readsAlike(b)
 		l.tell(b, out)
-		if alike {
+		if alike && l.terms.Transaction { // a reload may have changed pool_mode: in session mode a Sync is not seen to shut
 			l.turn.ahead, l.owed.coming = aheadDue, int8(len(aheadAnswers))
 			return nil
 		}

@@ -38,3 +38,28 @@ func TestAStayKnowsNothingOfTheOneBefore(t *testing.T) {
 		t.Errorf("the stay begins as %+v", d.be.stay)
 	}
 }
+
+// TestNothingPassesBehindASyncBeforeTheContextIsConfirmed: what stands behind the first Sync would run if
+// entering failed. A reload may change pool_mode while the client has no backend.
+func TestNothingPassesBehindASyncBeforeTheContextIsConfirmed(t *testing.T) {
+	for name, transaction := range map[string]bool{"transaction mode": true, "session mode since": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newParty(t, &Terms{MaxPrepared: 10})
+			p.as(1, query("insert 1"))
+			p.lease.Detach()
+			terms := *p.terms
+			terms.Transaction = transaction
+			var out Out
+			if err := p.lease.Resume(&terms, &Backend{Params: p.be.Params}, &out); err != nil {
+				t.Fatal(err)
+			}
+			n, err := 0, error(nil)
+			if p.lease.Entered() {
+				n, err = p.lease.FromClient(bytes.Join([][]byte{batchOf("insert 2"), query("rollback"), query("insert 3")}, nil), &out)
+			}
+			if sent := bytes.Join(out.Server, nil); err != nil || bytes.Contains(sent, []byte("rollback")) || p.lease.began {
+				t.Errorf("error %v, %d bytes are taken, and %d sent", err, n, len(sent))
+			}
+		})
+	}
+}
