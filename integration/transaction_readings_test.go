@@ -7,7 +7,11 @@ import (
 )
 
 // Constants are read when a statement is prepared, by the settings of that moment.
-const aDate = `SELECT '01/02/2020'::date - '2020-01-01'::date`
+const (
+	aDate = `SELECT '01/02/2020'::date - '2020-01-01'::date`
+	// What functions make of constants is kept in the plan, which may be made later.
+	aFloat = `SELECT 0.1234567890123456::float8::text`
+)
 
 // readings are sessions of the same user on one backend. The first has prepared s when the other one
 // comes, which prepares it too, and has the same settings in the end.
@@ -35,6 +39,10 @@ var readings = map[string]struct{ one, other []exchange }{
 	"behind a local set_config": {
 		[]exchange{x(parse("s", aDate))},
 		[]exchange{{join(extended("SELECT set_config('DateStyle', 'ISO, DMY', true)"), parse("s", aDate), syncMessage), 1}},
+	},
+	"planned behind a SET LOCAL": {
+		[]exchange{x(parse("s", aFloat))},
+		[]exchange{x(parse("s", aFloat)), q("BEGIN"), q("SET LOCAL extra_float_digits = -10"), x(use("s")), q("COMMIT")},
 	},
 	"in another time zone": {
 		[]exchange{q("SET TIME ZONE 'Asia/Tokyo'"), x(parse("s", `SELECT extract(epoch FROM '2020-01-01'::timestamptz)`))},

@@ -65,7 +65,7 @@ func (l *Lease) enterAhead(out *Out) error {
 		return err
 	}
 	out.room = append(msg, aheadCommit...)
-	b.carried, b.stirred = l.entry, false
+	b.carried = l.entry
 	b.shelf.drop(&b.shelf.unnamed)
 	for i := range len(aheadAnswers) {
 		l.owed.push(entry(aheadAnswers[i]) | ahead)

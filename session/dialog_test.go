@@ -150,7 +150,7 @@ func (d *dialog) pump() {
 		}
 		if before := len(d.rest); before > 0 && !d.lease.Holding() && d.err == nil {
 			d.take()
-			moved = moved || len(d.rest) < before
+			moved = moved || len(d.rest) < before || len(d.toPG) > 0
 		}
 		if !moved {
 			return

@@ -54,11 +54,12 @@ var (
 )
 
 // reading are the settings by which PostgreSQL reads the text of a statement and its
-// constants when it is prepared. search_path is none of them: when it changes a prepared
+// constants when it is prepared, and those that functions read which it evaluates when
+// it plans. search_path is none of them: when it changes a prepared
 // statement is analysed again.
 var reading = [...]string{
-	"array_nulls", "client_encoding", "datestyle", "intervalstyle", "lc_monetary", "standard_conforming_strings",
-	"timezone", "timezone_abbreviations", "xmloption",
+	"array_nulls", "bytea_output", "client_encoding", "datestyle", "extra_float_digits", "intervalstyle", "lc_monetary",
+	"quote_all_identifiers", "standard_conforming_strings", "timezone", "timezone_abbreviations", "xmloption",
 }
 
 // settingsReading are those, and settingsRead what says that one of them may have

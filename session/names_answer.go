@@ -26,7 +26,10 @@ func (l *Lease) resolve(m wire.Frame, owner entry, code string) {
 	if n.head == len(n.pending) {
 		return
 	}
-	n.unfetched = n.unfetched || m.Type == 'E' && owner.ofNames()
+	if m.Type == 'E' && owner.ofNames() {
+		n.unfetched = true
+		l.recalled = l.recalled || code == cancelled && n.quietly(&l.owed) // what waits for it fails instead
+	}
 	switch m.Type {
 	case 't':
 		n.params = 0
@@ -85,6 +88,9 @@ func (n *names) reads(a *answers) bool {
 	e := &n.pending[n.head]
 	return e.number == a.through()+1 && (e.what == 'D' || e.what == shownAgain)
 }
+
+// cancelled is the SQLSTATE of a statement that was cancelled.
+const cancelled = "57014"
 
 // unread says that a message may have failed as it was read.
 func unread(code string) bool { return code == "22021" || code == "22P05" }

@@ -138,8 +138,8 @@ func (l *Lease) awaits(s step, out *Out) error {
 		n.unfetched, n.until = false, l.owed.pushed
 		if quiet {
 			out.toServer(syncMessage)
-			l.owed.sent('S', injected)
-			n.fetchSync = l.owed.pushed
+			l.owed.sent('S', 0) // the client's own, for which a cancel or a time limit may come
+			n.fetchSync, n.until = l.owed.pushed, l.owed.pushed
 			return nil
 		}
 		l.prompts(out)
@@ -177,6 +177,7 @@ func (l *Lease) supply(out *Out) (err error) {
 		switch t.what {
 		case supplied:
 			msg, e.is = n.again(t.own), t.own.is
+			l.stirs(t.own.does.stirs)
 			if t.own != &n.unnamed {
 				e.is = l.made(t.own.is.parse.Value().body)
 			}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"unicode/utf8"
 	"unique"
 
@@ -62,12 +63,19 @@ func (n *names) compact() {
 
 // again is the Parse of a statement.
 func (n *names) again(o *own) []byte {
-	if o == &n.unnamed {
-		body := n.kept[n.from:n.to]
-		return append(appendHeader(make([]byte, 0, wire.HeaderSize+len(body)), 'P', len(body)), body...)
-	}
-	body := o.is.parse.Value().body
+	body := n.body(o)
 	return append(appendHeader(make([]byte, 0, wire.HeaderSize+len(body)), 'P', len(body)), body...)
+}
+
+// body is that of the Parse of o; empty: it is not kept.
+func (n *names) body(o *own) []byte {
+	switch {
+	case o == &n.unnamed:
+		return n.kept[n.from:n.to]
+	case o.unkept, o.is.none():
+		return nil
+	}
+	return []byte(o.is.parse.Value().body)
 }
 
 // appendHeader begins a message with a body of that size.
@@ -87,10 +95,17 @@ func (l *Lease) made(body string) version {
 }
 
 // timely says that a text may hold a constant which stands for the moment at which it
-// is read: 'now' or 'today' ("Special Values" of "Date/Time Types").
+// is read: 'now' or 'today' ("Special Values" of "Date/Time Types"). now() is none, and
+// what holds escapes may spell one.
 func timely(body string) bool {
-	for _, word := range [...]string{"now'", "today", "tomorrow", "yesterday"} {
-		if contains([]byte(body), word) {
+	text := []byte(body)
+	for _, word := range [...]string{"today", "tomorrow", "yesterday", `\`, "u&"} {
+		if contains(text, word) {
+			return true
+		}
+	}
+	for word, rest := nextWord(text); word != nil; word, rest = nextWord(rest) {
+		if end := bytes.TrimRight(word, "$"); len(end) >= len("now") && bytes.EqualFold(end[len(end)-len("now"):], []byte("now")) && !bytes.HasPrefix(skipBlank(rest), []byte("(")) {
 			return true
 		}
 	}

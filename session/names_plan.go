@@ -96,7 +96,7 @@ func (l *Lease) planUse(m wire.Frame, name []byte) step {
 	case s != forward || o == nil:
 		return s
 	case m.Type == 'B' && o.does.runs:
-		if !n.fetched && l.planAll(nil) == await {
+		if !n.fetched && l.planNamed(n.body(o)) == await {
 			return await
 		}
 		return l.planFetch()
@@ -168,21 +168,25 @@ func (l *Lease) planFetch() step {
 		return forward // it is there, or cannot be had
 	}
 	for _, t := range l.names.todo {
-		if t.what == supplied {
-			l.names.fetching = true
-			return ask
+		if t.what != supplied {
+			continue
 		}
+		if l.owed.betweenBatches() && l.owed.n > int(l.owed.before) {
+			return l.names.wait(l.owed.pushed, false) // what runs would pass for the proxy's own
+		}
+		l.names.fetching = true
+		return ask
 	}
 	return forward
 }
 
-// planLong is for a statement that passes before its end is read: whatever it
-// executes must be there.
+// planLong is for a statement that passes before its end is read: what it executes is
+// the client's own, if it is there.
 func (l *Lease) planLong(m wire.Frame) step {
 	n := l.names
 	if !m.Whole() && m.Type != 'F' {
 		n.about = true
-		if !n.fetched && l.planAll(nil) == await {
+		if !n.fetched && l.planNamed(nil) == await {
 			return await
 		}
 	}

@@ -2,9 +2,8 @@ package session
 
 import (
 	"bytes"
-	"maps"
-	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tenantgate/tenantgate/wire"
 )
@@ -16,19 +15,18 @@ type chain struct {
 	batch uint64
 }
 
-// planSQL is for a statement string that may be about prepared statements: those that
-// it may mean must be on the backend, and those of others must not.
+// planSQL is for a statement string that may be about prepared statements.
 func (l *Lease) planSQL(sql []byte, v *Verdict) step {
 	n, f := l.names, &v.Effects
 	if n == nil {
 		return forward
 	}
 	n.will = deeds{pin: f.Pin, stirs: f.Stirs, sets: changes(f)}
-	if n.inert || !f.Execute && !f.Stirs && f.Pin == PinNone || !f.DeallocateAll && !aboutStatements(sql) {
+	if n.inert || !f.Execute && !f.Stirs && f.Pin == PinNone || !f.DeallocateAll && f.Pin != PinUnknown && !aboutStatements(sql) {
 		return forward
 	}
 	n.about, n.will.runs = true, true
-	if !n.fetched && l.planAll(sql) == await {
+	if !n.fetched && l.planNamed(sql) == await {
 		return await
 	}
 	if name, ok := deallocates(sql); ok {
@@ -37,45 +35,122 @@ func (l *Lease) planSQL(sql []byte, v *Verdict) step {
 	return l.planFetch()
 }
 
-// planAll plans for all statements that may be meant by a text; nil: for all.
-func (l *Lease) planAll(sql []byte) step {
+// planNamed plans for a text that may run prepared statements by SQL. What others have
+// left on the backend is closed, whatever the text says: no spelling of a name, and no
+// statement that runs another one, reaches it. Those of the client's that the text
+// names are brought; one that it names in an odd way may be missing, as after a
+// DEALLOCATE.
+func (l *Lease) planNamed(sql []byte) step {
 	n := l.names
-	means := func(name string) bool {
-		odd := len(name) == maxName || strings.Contains(name, `"`) // the text may spell it otherwise
-		return sql == nil || odd || hasWord(sql, name) || contains(sql, "u&")
+	for h := l.backend.shelf.oldest; h != nil; h = h.newer {
+		o := n.all[h.name]
+		own := o != nil && (o == n.at || o.stay == n.stay || o.is == h.is) // or planned for already
+		if !own && !h.is.none() {
+			h.is = doubtful
+			n.todo = append(n.todo, todo{cleared, nil, h}) // in front of what may fail
+		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(n.all)) { // in an order that can be repeated
-		if o := n.all[name]; o != n.at && means(name) && l.refer(o, nil, true) == await {
+	for _, o := range n.named(sql) {
+		if o != n.at && l.refer(o, nil, true) == await {
 			return await
 		}
 	}
-	for h := l.backend.shelf.oldest; h != nil; h = h.newer {
-		if !h.is.none() && n.all[h.name] == nil && means(h.name) {
-			n.todo = append(n.todo, todo{cleared, nil, h})
+	return forward
+}
+
+// named are the client's statements whose names stand behind EXECUTE or DEALLOCATE.
+func (n *names) named(sql []byte) (all []*own) {
+	if len(n.all) == 0 {
+		return nil
+	}
+	seen := map[*own]bool{}
+	for len(sql) > 0 {
+		word, rest := nextWord(sql)
+		sql = rest
+		switch {
+		case bytes.EqualFold(word, []byte("deallocate")):
+			if word, rest = nextWord(sql); bytes.EqualFold(word, []byte("prepare")) {
+				sql = rest
+			}
+		case !bytes.EqualFold(word, []byte("execute")):
+			continue
+		}
+		if o := n.all[identifier(sql)]; o != nil && !seen[o] {
+			seen[o] = true
+			all = append(all, o)
 		}
 	}
-	return forward
+	return all
+}
+
+// nextWord cuts a text behind its next word; nil: there is none.
+func nextWord(sql []byte) (word, rest []byte) {
+	from := bytes.IndexFunc(sql, func(r rune) bool { return r >= utf8.RuneSelf || isIdentStart(byte(r)) })
+	if from < 0 {
+		return nil, nil
+	}
+	to := from
+	for to < len(sql) && isNamePart(sql[to]) {
+		to++
+	}
+	return sql[from:to], sql[to:]
+}
+
+// identifier is the name that a text begins with behind blanks and comments, as
+// PostgreSQL reads it ("Identifiers and Key Words"); empty: there is none.
+func identifier(sql []byte) string {
+	sql = skipBlank(sql)
+	var name []byte
+	if rest, quoted := bytes.CutPrefix(sql, []byte{'"'}); quoted {
+		end := bytes.IndexByte(rest, '"')
+		if end < 0 || bytes.HasPrefix(rest[end:], []byte(`""`)) {
+			return "" // an odd name
+		}
+		name = rest[:end]
+	} else {
+		end := 0
+		for end < len(sql) && isNamePart(sql[end]) {
+			end++
+		}
+		name = bytes.ToLower(sql[:end])
+	}
+	return string(cutName(name))
+}
+
+// cutName cuts a name where PostgreSQL does: in front of the character that passes the
+// end.
+func cutName(name []byte) []byte {
+	if len(name) <= maxName {
+		return name
+	}
+	end := maxName
+	for end > 0 && !utf8.RuneStart(name[end]) {
+		end--
+	}
+	return name[:end]
+}
+
+// skipBlank cuts blanks and comments that a text begins with.
+func skipBlank(sql []byte) []byte {
+	for {
+		sql = bytes.TrimLeft(sql, " \t\n\v\f\r")
+		var end string
+		switch {
+		case bytes.HasPrefix(sql, []byte("--")):
+			end = "\n"
+		case bytes.HasPrefix(sql, []byte("/*")):
+			end = "*/"
+		default:
+			return sql
+		}
+		_, sql, _ = bytes.Cut(sql, []byte(end))
+	}
 }
 
 // aboutStatements says whether a text may hold one of the statements that take the
 // name of a prepared one.
 func aboutStatements(sql []byte) bool {
 	return runsPrepared(sql) || contains(sql, "deallocate") || contains(sql, "prepare")
-}
-
-// hasWord says whether a text holds the word s, in whatever case: no other letter or
-// digit of an identifier stands beside it.
-func hasWord(sql []byte, s string) bool {
-	for i := 0; i+len(s) <= len(sql); i++ {
-		if !bytes.EqualFold(sql[i:i+len(s)], []byte(s)) {
-			continue
-		}
-		before, after := i == 0 || !isNamePart(sql[i-1]), i+len(s) == len(sql) || !isNamePart(sql[i+len(s)])
-		if before && after {
-			return true
-		}
-	}
-	return false
 }
 
 // isNamePart says whether c may stand within an identifier.

@@ -227,10 +227,12 @@ func (j *Judge) followName(name []byte) {
 	}
 }
 
-// passing notes that settings are set until the transaction ends.
+// passing notes that settings are set until the transaction ends. What is planned
+// meanwhile may have evaluated functions by them, and is kept in prepared statements.
 func (j *Judge) passing(s settingSet) {
 	if s.has(settingsReading) {
 		j.effects.Sets = j.effects.Sets.or(settingsLocal)
+		j.effects.Stirs = true
 	}
 }
 

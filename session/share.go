@@ -26,7 +26,7 @@ var errForeign = errors.New("the backend still carries another session")
 func (l *Lease) begin(terms *Terms, b *Backend) {
 	l.stay = &b.stay
 	*l.stay = stay{
-		terms: terms, backend: b, turn: turn{done: true},
+		terms: terms, backend: b, turn: turn{done: true, stirred: b.stirred},
 		owed: answers{ring: b.stay.owed.ring, status: 'I', pushed: l.numbered},
 	}
 	if terms.Transaction && l.names == nil {
@@ -47,7 +47,6 @@ func (l *Lease) attach(out *Out) error {
 	}
 	if b.carried == l.entry && len(b.moved) == 0 && l.told.none() {
 		l.began = true
-		l.turn.stirred = b.stirred
 		return nil
 	}
 	if !l.welcome.none() {
@@ -58,7 +57,7 @@ func (l *Lease) attach(out *Out) error {
 			return nil
 		}
 	}
-	b.carried, b.stirred = l.entry, false
+	b.carried = l.entry
 	return l.inject(out, "", l.entry.settings, true)
 }
 

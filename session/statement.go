@@ -21,6 +21,7 @@ func (l *Lease) statement(m wire.Frame, j *Judge) (step, Effects) {
 		return forward, Effects{} // malformed: PostgreSQL refuses it without running anything
 	}
 	v := l.judge(sql, j)
+	v.Effects.Stirs = v.Effects.Stirs || v.Bound() // no other session may execute it
 	if s := l.planSQL(sql, &v); s != forward {
 		return s, Effects{}
 	}
