@@ -73,6 +73,7 @@ func TestSessionStateKeepsItsBackend(t *testing.T) {
 	for _, c := range []struct{ kind, make, see, want string }{
 		{"set", "SET temp_buffers = '5MB'", "SHOW temp_buffers", "5MB"},
 		{"set", "SELECT set_config('my.own', 'x', false)", "SHOW my.own", "x"},
+		{"set", "SELECT set_config('search_path', repeat('nowhere,', 400) || 'public', false)", "SELECT length(current_setting('search_path'))", "3206"},
 		{"listen", "LISTEN here", "SELECT pg_listening_channels()", "here"},
 		{"temporary", "CREATE TEMP TABLE mine AS SELECT 42 AS a", "SELECT a FROM mine", "42"},
 		{"advisory_lock", "SELECT pg_advisory_lock(4711)", "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'", "1"},
@@ -88,6 +89,8 @@ func TestSessionStateKeepsItsBackend(t *testing.T) {
 			if _, code := lastError(w.do(simple(c.make))); code != "" {
 				t.Fatal(code)
 			}
+			counted := func() float64 { return p.metrics(t).sum("client_pins_total", label) - before }
+			eventually(t, 5*time.Second, "it is counted while the client rests", func() bool { return counted() == 1 })
 			pid := w.value("SELECT pg_backend_pid()")
 			for range 3 {
 				if got := other.value("SELECT pg_backend_pid()"); got == pid {
@@ -97,7 +100,7 @@ func TestSessionStateKeepsItsBackend(t *testing.T) {
 					t.Fatalf("%s answers %q, want %q", c.see, got, c.want)
 				}
 			}
-			if got := p.metrics(t).sum("client_pins_total", label) - before; got != 1 {
+			if got := counted(); got != 1 {
 				t.Errorf("%v pins of %s were counted", got, c.kind)
 			}
 			if !strings.Contains(p.log.String(), "kind="+c.kind) {

@@ -231,9 +231,6 @@ func (c *client) take(p []byte) {
 		c.goodbye = true
 		c.sock.in = nil
 	}
-	if why := c.lease.Pinned(); why != c.pin {
-		c.keeps(why)
-	}
 	if c.timed {
 		c.clocks()
 	}
@@ -338,6 +335,9 @@ func (c *client) serverGone() {
 func (c *client) step() {
 	if c.ended || c.backend == nil {
 		return
+	}
+	if why := c.lease.Pinned(); why != c.pin {
+		c.keeps(why)
 	}
 	if c.goodbye && (!c.lease.Busy() || c.lease.AwaitsClient()) {
 		c.end(&refusal{reason: endClient})
