@@ -97,18 +97,18 @@ func TestVerifyIsSafeWhileKeysChange(t *testing.T) {
 func TestOnlyVerifiedTokensAreRecalledAndJudgedAgain(t *testing.T) {
 	v := verifier(t, Config{})
 	token := hs(t, nil)
-	if id, known, err := v.Recall(testNow, token); known || err != nil || !id.IsZero() {
+	if id, known, err := v.Recall(testNow, []byte(token)); known || err != nil || !id.IsZero() {
 		t.Errorf("before Verify: %v, %v", known, err)
 	}
 	wantRefused(t, v, token+"x", ReasonSignature)
-	if _, known, _ := v.Recall(testNow, token+"x"); known {
+	if _, known, _ := v.Recall(testNow, []byte(token+"x")); known {
 		t.Error("a refused token is recalled")
 	}
 	want := wantAccepted(t, v, token)
-	if id, known, err := v.Recall(testNow, token); !known || err != nil || id != want {
+	if id, known, err := v.Recall(testNow, []byte(token)); !known || err != nil || id != want {
 		t.Errorf("after Verify: %v, %v", known, err)
 	}
-	if id, known, err := v.Recall(testNow.Add(24*time.Hour), token); !known || err == nil || !id.IsZero() {
+	if id, known, err := v.Recall(testNow.Add(24*time.Hour), []byte(token)); !known || err == nil || !id.IsZero() {
 		t.Errorf("when it has expired: %v, %v", known, err)
 	}
 	wantAccepted(t, v, token)
@@ -117,7 +117,7 @@ func TestOnlyVerifiedTokensAreRecalledAndJudgedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.revoked.Store(set)
-	if id, known, err := v.Recall(testNow, token); !known || err == nil || !id.IsZero() {
+	if id, known, err := v.Recall(testNow, []byte(token)); !known || err == nil || !id.IsZero() {
 		t.Errorf("when it was revoked: %v, %v", known, err)
 	}
 }

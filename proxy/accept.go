@@ -72,7 +72,7 @@ func (d *door) readable() {
 		d.sock.loop.timers.set(&d.timer, d.sock.loop.now+int64(acceptPause))
 		return
 	}
-	g := d.server.admit(fd, &from)
+	g := d.server.admit(fd, &from, d.sock.loop.now)
 	switch {
 	case g == nil:
 		closeFD(fd)
@@ -87,10 +87,10 @@ func (d *door) deadline(int64) { d.sock.reading(true) }
 func (d *door) drained()       {}
 func (d *door) hungUp()        {}
 
-// admit makes a connection a login on one of the loops, or returns nil when too
-// many are under way.
-func (s *Server) admit(fd int, from *unix.RawSockaddrAny) *login {
-	g := &login{server: s, config: s.config.Load(), loop: s.nextLoop(), sock: &socket{fd: fd}, id: s.sessions.Add(1), accepted: clock()}
+// admit makes a connection that came at the time now a login on one of the loops, or
+// returns nil when too many are under way.
+func (s *Server) admit(fd int, from *unix.RawSockaddrAny, now int64) *login {
+	g := &login{server: s, config: s.config.Load(), loop: s.nextLoop(), sock: &socket{fd: fd}, id: s.sessions.Add(1), accepted: now}
 	g.sock.owner, g.timer.of = g, g.sock
 	g.peer, g.local, g.unix = peerOf(from)
 	if !s.arrivals.add(g, g.config.Limits.MaxUnauthenticated) {

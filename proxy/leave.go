@@ -78,12 +78,17 @@ func (c *client) over(why reason, cause error) {
 	} else {
 		c.server.metrics.login(why)
 	}
-	level := (&refusal{reason: why}).level()
-	var enter *session.EnterError
-	if errors.As(cause, &enter) && !c.welcomed && !enter.Fatal {
-		level = slog.LevelInfo // a startup parameter that PostgreSQL does not like
+	level := why.level()
+	if !c.welcomed && disliked(cause) {
+		level = slog.LevelInfo
 	}
 	c.server.logEnd(level, c, why, cause)
+}
+
+// disliked says that PostgreSQL did not like a startup parameter.
+func disliked(cause error) bool {
+	var enter *session.EnterError
+	return errors.As(cause, &enter) && !enter.Fatal
 }
 
 // lingerTime is how long a client that was told to go may take to read it.

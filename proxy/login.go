@@ -157,16 +157,19 @@ func (g *login) begin(packet wire.Packet) error {
 	if err := g.allowPassword(); err != nil {
 		return err
 	}
-	if !g.config.Throttle.Allowed(g.peer, time.Now()) {
+	if !g.config.Throttle.Allowed(g.peer, g.loop.time()) {
 		return &refusal{reason: endThrottled, about: g.startup.User}
 	}
 	g.stage = loginPassword
-	g.sock.send(wire.AppendAuthCleartext(nil))
+	g.sock.send(askPassword)
 	if g.sock.more {
 		g.loop.resume(g.sock) // it may have sent it already, in the same TLS record
 	}
 	return nil
 }
+
+// askPassword is an AuthenticationCleartextPassword.
+var askPassword = wire.AppendAuthCleartext(nil)
 
 func paramRefusal(err error) error {
 	var p *session.ParamError
@@ -209,14 +212,19 @@ func (g *login) readPassword() error {
 		}
 		return nil
 	}
+	now := time.Now()
+	id, known, err := g.config.Verifier.Recall(now, token)
+	text := ""
+	if !known {
+		text = string(token)
+	}
 	g.sock.keep(p[size:])
 	clear(p[:size]) // the buffer is for others, too
-	now := time.Now()
-	if id, known, err := g.config.Verifier.Recall(now, token); known {
+	if known {
 		return g.verified(id, err)
 	}
 	g.aside(func() func() {
-		id, err := g.config.Verifier.Verify(now, token)
+		id, err := g.config.Verifier.Verify(now, text)
 		return func() {
 			if g.stage == loginAside {
 				g.proceed(g.verified(id, err))
@@ -293,7 +301,7 @@ func (g *login) handOver() error {
 		return err
 	}
 	g.leave()
-	g.server.metrics.loginTime.Observe(time.Duration(clock() - g.accepted).Seconds())
+	g.server.metrics.loginTime.Observe(time.Duration(g.loop.now - g.accepted).Seconds())
 	if log := g.server.log(); log.Enabled(context.Background(), slog.LevelInfo) {
 		log.Info("login", "session", g.id, "client", g.peer, "user", printable(g.startup.User), "database", g.db.name,
 			"tenant", g.identity.Tenant(), "subject", g.identity.Subject(), "token_id", g.identity.TokenID())
@@ -322,7 +330,7 @@ func (g *login) expires() int64 {
 	if left > g.config.Leeway {
 		left -= g.config.Leeway // else it was accepted for the leeway's sake
 	}
-	return clock() + int64(max(left, time.Millisecond))
+	return g.loop.now + int64(max(left, time.Millisecond))
 }
 
 // end ends the login: it is counted, logged, and the client told why where it is

@@ -44,6 +44,8 @@ type metrics struct {
 	reloadAt   prometheus.Gauge
 	audited    *prometheus.GaugeVec
 
+	succeeded prometheus.Counter // of logins: to look a series up costs more than to count
+
 	mu        sync.Mutex
 	databases map[string]*databaseMetrics
 }
@@ -53,6 +55,8 @@ type databaseMetrics struct {
 	all          *metrics
 	name         string
 	wait         prometheus.Observer
+	left         prometheus.Counter // of the sessions that have ended: those whose client said goodbye
+	proven       prometheus.Counter // of the resets
 	queries      atomic.Uint64
 	transactions atomic.Uint64
 	received     atomic.Uint64
@@ -100,6 +104,7 @@ func newMetrics(s *Server) *metrics {
 	for _, result := range loginResults {
 		m.logins.WithLabelValues(string(result))
 	}
+	m.succeeded = m.logins.WithLabelValues(string(endSuccess))
 	for _, result := range []string{resultOK, resultFailed, resultUnknown, resultIdle, resultMalformed} {
 		m.cancels.WithLabelValues(result)
 	}
@@ -121,7 +126,10 @@ func (m *metrics) database(name string) *databaseMetrics {
 	defer m.mu.Unlock()
 	d := m.databases[name]
 	if d == nil {
-		d = &databaseMetrics{all: m, name: name, wait: m.waits.WithLabelValues(name)}
+		d = &databaseMetrics{
+			all: m, name: name, wait: m.waits.WithLabelValues(name),
+			left: m.sessions.WithLabelValues(name, string(endClient)), proven: m.resets.WithLabelValues(name, resultOK),
+		}
 		m.databases[name] = d
 		d.begin()
 	}
@@ -148,7 +156,14 @@ func (d *databaseMetrics) begin() {
 	}
 }
 
-func (m *metrics) login(result reason)  { m.logins.WithLabelValues(string(result)).Inc() }
+func (m *metrics) login(result reason) {
+	if result == endSuccess {
+		m.succeeded.Inc()
+		return
+	}
+	m.logins.WithLabelValues(string(result)).Inc()
+}
+
 func (m *metrics) guarded(rule string)  { m.rejections.WithLabelValues(rule).Inc() }
 func (m *metrics) cancel(result string) { m.cancels.WithLabelValues(result).Inc() }
 
@@ -166,13 +181,23 @@ func (d *databaseMetrics) connect(result string) {
 	d.all.connects.WithLabelValues(d.name, result).Inc()
 }
 
-func (d *databaseMetrics) reset(result string) { d.all.resets.WithLabelValues(d.name, result).Inc() }
+func (d *databaseMetrics) reset(result string) {
+	if result == resultOK {
+		d.proven.Inc()
+		return
+	}
+	d.all.resets.WithLabelValues(d.name, result).Inc()
+}
 
 func (d *databaseMetrics) pinned(why session.Pin) {
 	d.all.pins.WithLabelValues(d.name, why.String()).Inc()
 }
 
 func (d *databaseMetrics) ended(why reason) {
+	if why == endClient {
+		d.left.Inc()
+		return
+	}
 	d.all.sessions.WithLabelValues(d.name, string(why)).Inc()
 }
 

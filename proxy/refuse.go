@@ -129,8 +129,11 @@ func (r *refusal) message() []byte {
 }
 
 // level is how loud the refusal is in the log.
-func (r *refusal) level() slog.Level {
-	if a, ok := told[r.reason]; ok {
+func (r *refusal) level() slog.Level { return r.reason.level() }
+
+// level is how loud the end of a login or session for this reason is in the log.
+func (r reason) level() slog.Level {
+	if a, ok := told[r]; ok {
 		return a.level
 	}
 	return slog.LevelInfo

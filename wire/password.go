@@ -11,31 +11,31 @@ const MaxPassword = 65536
 
 // Password looks at a password message ('p') of which p is what has arrived, perhaps with more behind
 // it. The message has size bytes in all, as far as that can be told: the password, which may be empty,
-// is returned once p holds them, and is a copy. Any other type is a *Violation as soon as its first
+// is returned once p holds them, and is a slice of p. Any other type is a *Violation as soon as its first
 // byte is here, and a length above MaxPassword from the header alone; the body must be the password,
 // one NUL, and nothing else. No error says anything about the password.
-func Password(p []byte) (password string, size int, err error) {
+func Password(p []byte) (password []byte, size int, err error) {
 	if len(p) > 0 && p[0] != 'p' {
-		return "", 0, unexpectedMessage(p[0])
+		return nil, 0, unexpectedMessage(p[0])
 	}
 	if len(p) < HeaderSize {
-		return "", HeaderSize, nil
+		return nil, HeaderSize, nil
 	}
 	length := binary.BigEndian.Uint32(p[1:])
 	if length < 4 || length > MaxPassword {
-		return "", 0, &Violation{Text: "invalid message length"}
+		return nil, 0, &Violation{Text: "invalid message length"}
 	}
 	if length == 4 {
-		return "", 0, badPassword()
+		return nil, 0, badPassword()
 	}
 	if size = 1 + int(length); len(p) < size {
-		return "", size, nil
+		return nil, size, nil
 	}
 	body := p[HeaderSize:size]
 	if bytes.IndexByte(body, 0) != len(body)-1 {
-		return "", 0, badPassword()
+		return nil, 0, badPassword()
 	}
-	return string(body[:len(body)-1]), size, nil
+	return body[: len(body)-1 : len(body)-1], size, nil
 }
 
 // unexpectedMessage is the violation of anything but a password where one is awaited.

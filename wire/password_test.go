@@ -19,14 +19,14 @@ func TestPasswordIsReadExactly(t *testing.T) {
 		want := strings.Repeat("t", n)
 		sent := password(want + "\x00")
 		got, size, err := Password(append(sent, "Q\x00"...))
-		if err != nil || got != want || size != len(sent) {
+		if err != nil || string(got) != want || size != len(sent) {
 			t.Errorf("a password of %d bytes gives %d bytes, %d of %d, %v", n, len(got), size, len(sent), err)
 		}
 		for _, i := range []int{0, 1, 4, 5, 6, len(sent) - 1} {
 			if i >= len(sent) {
 				continue
 			}
-			if got, size, err := Password(sent[:i]); err != nil || got != "" || size <= i || size > len(sent) {
+			if got, size, err := Password(sent[:i]); err != nil || got != nil || size <= i || size > len(sent) {
 				t.Errorf("after %d of %d bytes: %d bytes, %d, %v", i, len(sent), len(got), size, err)
 			}
 		}
@@ -57,7 +57,7 @@ func TestAnythingButOnePasswordIsRefused(t *testing.T) {
 			for _, n := range []int{c.early, len(c.sent)} {
 				got, _, err := Password([]byte(c.sent[:n]))
 				wantViolation(t, err, c.text, false)
-				if got != "" {
+				if got != nil {
 					t.Errorf("%d bytes were returned", len(got))
 				}
 			}
@@ -77,12 +77,12 @@ func FuzzPassword(f *testing.F) {
 			t.Fatalf("%d bytes are asked for", size)
 		}
 		if err != nil || len(b) < size {
-			if got != "" {
+			if got != nil {
 				t.Fatalf("%d bytes of a password that is refused or not whole", len(got))
 			}
 			return
 		}
-		if want := password(got + "\x00"); !bytes.Equal(want, b[:size]) || strings.ContainsRune(got, 0) {
+		if want := password(string(got) + "\x00"); !bytes.Equal(want, b[:size]) || bytes.IndexByte(got, 0) >= 0 {
 			t.Fatalf("%q is not what was sent", got)
 		}
 	})
