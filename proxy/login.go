@@ -144,7 +144,8 @@ func readFault(err error) error {
 // begin takes the startup packet: parameters, the protocol version, and whether a
 // password may be asked for; then it asks.
 func (g *login) begin(packet wire.Packet) error {
-	params, err := wire.ParseParams(packet.Body)
+	var room [8]wire.Param
+	params, err := wire.ParseParams(packet.Body, room[:])
 	if err != nil {
 		return readFault(err)
 	}

@@ -323,15 +323,15 @@ func local(host string) bool {
 
 // note follows which parameters are not what they were when the context was entered.
 func (b *Backend) note(name, value string) {
-	old := b.Params.Value(name)
+	known, old := b.Params.known(name)
 	first, ok := b.moved[name]
 	switch {
 	case ok && first.was == value:
 		delete(b.moved, name)
 	case ok:
-		b.move(name, change{first.was, true})
+		b.move(known, change{first.was, true})
 	case old != value:
-		b.move(name, change{old, true})
+		b.move(known, change{old, true})
 	}
 }
 

@@ -136,6 +136,18 @@ type enterQuery struct {
 func (q *enterQuery) bind(oid uint32, value string) {
 	start := len(q.bytes)
 	q.bytes = append(q.bytes, value...)
+	q.bound(oid, start)
+}
+
+// bindSeed is bind for a random number in [0, 1) as text.
+func (q *enterQuery) bindSeed() {
+	start := len(q.bytes)
+	q.bytes = appendSeed(q.bytes)
+	q.bound(oidText, start)
+}
+
+// bound makes what stands from start on in bytes a parameter.
+func (q *enterQuery) bound(oid uint32, start int) {
 	q.values = append(q.values, q.bytes[start:len(q.bytes):len(q.bytes)])
 	q.oids = append(q.oids, oid)
 	q.sql = strconv.AppendInt(append(q.sql, '$'), int64(len(q.oids)), 10)
@@ -165,7 +177,7 @@ func (e *Entry) appendEnter(q *enterQuery, dst []byte, name string, settings []w
 	q.put("select ")
 	if seed {
 		q.put("pg_catalog.setseed(")
-		q.bind(oidText, randomSeed())
+		q.bindSeed()
 		q.put("::pg_catalog.float8),")
 	}
 	for _, s := range settings {
@@ -235,15 +247,15 @@ func appendForget(dst []byte, name string) ([]byte, error) {
 	return wire.AppendClose(dst, 'S', name)
 }
 
-// randomSeed is a number in [0, 1) as text.
-func randomSeed() string {
+// appendSeed appends a random number in [0, 1) as text.
+func appendSeed(dst []byte) []byte {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand
 	const digits = 1e16    // 16 of them, as many as float8 can tell apart, behind a 1
-	var room [24]byte
-	text := strconv.AppendUint(append(room[:0], '0'), digits+binary.BigEndian.Uint64(b[:])%digits, 10)
-	text[1] = '.' // in the place of the 1
-	return string(text)
+	point := len(dst) + 1
+	dst = strconv.AppendUint(append(dst, '0'), digits+binary.BigEndian.Uint64(b[:])%digits, 10)
+	dst[point] = '.' // in the place of the 1
+	return dst
 }
 
 // confirm checks the row that enter answered with: the last columns are the

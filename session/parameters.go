@@ -64,6 +64,16 @@ func (p Parameters) Value(name string) string {
 	return value
 }
 
+// known returns the value of a setting, and its name as one that may be kept: its text
+// is here already, or it is a copy.
+func (p Parameters) known(name string) (kept, value string) {
+	start, end, value := p.find(name)
+	if start == end {
+		return strings.Clone(name), ""
+	}
+	return p.messages[start+wire.HeaderSize:][:len(name)], value
+}
+
 // none says that there are none.
 func (p Parameters) none() bool { return p == Parameters{} }
 

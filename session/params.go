@@ -62,7 +62,11 @@ func ParseStartup(params []wire.Param, spec *ContextSpec) (Startup, error) {
 			own = append(own, p)
 		}
 	}
-	s.Settings = append(s.Settings, own...)
+	if s.Settings == nil {
+		s.Settings = own
+	} else {
+		s.Settings = append(s.Settings, own...)
+	}
 	if s.User == "" {
 		return s, &ParamError{Name: "user", Code: "28000", Text: "no PostgreSQL user name specified in startup packet"}
 	}
@@ -93,8 +97,11 @@ func Reserved(name string, spec *ContextSpec) bool {
 	if reservedParams[name] || strings.HasPrefix(name, "tenantgate.") {
 		return true
 	}
-	for _, own := range spec.Names() {
-		if name == strings.ToLower(own) {
+	if name == strings.ToLower(spec.TenantSetting) {
+		return true
+	}
+	for i := range spec.Settings {
+		if name == strings.ToLower(spec.Settings[i].Name) {
 			return true
 		}
 	}

@@ -16,9 +16,12 @@ import (
 // backend whose last lease ended Poolable.
 type Reset struct {
 	backend *Backend
-	nonce   string
+	nonce   [nonceSize]byte
 	step    int // index into resetAnswers of what must come next
 }
+
+// nonceSize is the length of a nonce, which has 130 random bits.
+const nonceSize = 26
 
 // errUnproven means that the backend answered a reset otherwise than a clean one
 // would: it is closed.
@@ -27,21 +30,25 @@ var errUnproven = errors.New("reset was not proven")
 // resetAnswers are the messages that prove a reset.
 const resetAnswers = "CZTDCZ"
 
-// Begin starts the reset of b and returns what to send.
-func (r *Reset) Begin(b *Backend, spec *ContextSpec) ([]byte, error) {
-	*r = Reset{backend: b, nonce: rand.Text()}
-	msg, err := wire.AppendQuery(make([]byte, 0, 256), "DISCARD ALL")
+// Begin starts the reset of b and appends to dst what to send.
+func (r *Reset) Begin(b *Backend, spec *ContextSpec, dst []byte) ([]byte, error) {
+	*r = Reset{backend: b}
+	_, _ = rand.Read(r.nonce[:]) // never fails: crypto/rand
+	for i, b := range r.nonce {
+		r.nonce[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[b%32] // as rand.Text, without making a string of it
+	}
+	msg, err := wire.AppendQuery(dst, "DISCARD ALL")
 	if err != nil {
 		return nil, err
 	}
 	// Names of settings are checked when the configuration is read; quoting keeps
 	// this safe on its own.
 	name := strings.ReplaceAll(spec.TenantSetting, "'", "''")
-	sql := "SELECT '" + r.nonce + "', pg_catalog.current_setting('" + name + "', true)"
+	latched := ""
 	if b.seal != nil {
-		sql += ", tenantgate.latched()"
+		latched = ", tenantgate.latched()"
 	}
-	return wire.AppendQuery(msg, sql)
+	return wire.AppendQuery(msg, "SELECT '", string(r.nonce[:]), "', pg_catalog.current_setting('", name, "', true)", latched)
 }
 
 // FromServer takes what the backend answers and returns how much of it was
@@ -85,7 +92,7 @@ func (r *Reset) expect(m wire.Frame) error {
 	switch r.step {
 	case 1:
 		if tag, ok := wire.CommandTag(m.Body); !ok || tag != "DISCARD ALL" {
-			return fmt.Errorf("%w: command tag %q", errUnproven, tag)
+			return fmt.Errorf("%w: command tag %q", errUnproven, strings.Clone(tag)) // a copy: for its sake tag need not be one each time
 		}
 	case 2, len(resetAnswers):
 		if m.Body[0] != 'I' {
@@ -107,7 +114,7 @@ func (r *Reset) readBack(row []byte) error {
 	if r.backend.seal != nil {
 		want = 3
 	}
-	if !ok || len(columns) != want || string(columns[0]) != r.nonce {
+	if !ok || len(columns) != want || string(columns[0]) != string(r.nonce[:]) {
 		return fmt.Errorf("%w: the nonce did not come back", errUnproven)
 	}
 	if len(columns[1]) != 0 {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ func resetting(t *testing.T) (*Reset, *Backend) {
 	t.Helper()
 	b := &Backend{}
 	r := &Reset{}
-	msg, err := r.Begin(b, modelSpec)
+	msg, err := r.Begin(b, modelSpec, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func resetting(t *testing.T) (*Reset, *Backend) {
 	if string(first) != string(query("DISCARD ALL")) {
 		t.Errorf("a reset begins with %q", first)
 	}
-	if f, ok := new(wire.Scanner).Next(rest); !ok || f.Type != 'Q' || !f.Whole() || !strings.Contains(string(f.Body), r.nonce) {
+	if f, ok := new(wire.Scanner).Next(rest); !ok || f.Type != 'Q' || !f.Whole() || !strings.Contains(string(f.Body), string(r.nonce[:])) {
 		t.Errorf("a reset goes on with %q", rest)
 	}
 	return r, b
@@ -38,7 +39,7 @@ func resetting(t *testing.T) (*Reset, *Backend) {
 func TestResetIsProvenByTheWholeAnswerAtEverySplit(t *testing.T) {
 	var all []byte
 	r, _ := resetting(t)
-	for _, m := range proof(r.nonce) {
+	for _, m := range proof(string(r.nonce[:])) {
 		all = append(append(all, message('S', "TimeZone\x00UTC\x00")...), m...)
 	}
 	for cut := 1; cut < len(all); cut++ {
@@ -87,7 +88,7 @@ func TestResetIsNotProvenByAnyOtherAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, _ := resetting(t)
 			var all []byte
-			for _, m := range spoil(r.nonce, proof(r.nonce)) {
+			for _, m := range spoil(string(r.nonce[:]), proof(string(r.nonce[:]))) {
 				all = append(all, m...)
 			}
 			if _, done, err := r.FromServer(all); done || err == nil {
@@ -99,8 +100,8 @@ func TestResetIsNotProvenByAnyOtherAnswer(t *testing.T) {
 
 func TestResetTakesATenantThatWasNeverSet(t *testing.T) {
 	r, _ := resetting(t)
-	m := proof(r.nonce)
-	null := append([]byte{0, 2, 0, 0, 0, byte(len(r.nonce))}, r.nonce+"\xff\xff\xff\xff"...)
+	m := proof(string(r.nonce[:]))
+	null := append([]byte{0, 2, 0, 0, 0, byte(len(r.nonce))}, string(r.nonce[:])+"\xff\xff\xff\xff"...)
 	m[3] = message('D', string(null))
 	var all []byte
 	for _, p := range m {
@@ -112,10 +113,10 @@ func TestResetTakesATenantThatWasNeverSet(t *testing.T) {
 }
 
 func TestResetNeverUsesANonceTwice(t *testing.T) {
-	seen := map[string]bool{}
+	seen := map[[nonceSize]byte]bool{}
 	for range 100 {
 		r, _ := resetting(t)
-		if seen[r.nonce] || len(r.nonce) < 26 {
+		if seen[r.nonce] || slices.Contains(r.nonce[:], 0) {
 			t.Fatalf("nonce %q", r.nonce)
 		}
 		seen[r.nonce] = true

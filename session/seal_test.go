@@ -203,15 +203,15 @@ func TestResetOfASealedBackendProvesThatNoLatchIsLeft(t *testing.T) {
 	} {
 		b := &Backend{seal: testSeal(t)}
 		r := &Reset{}
-		msg, err := r.Begin(b, modelSpec)
+		msg, err := r.Begin(b, modelSpec, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Contains(msg, []byte("tenantgate.latched()")) {
 			t.Fatalf("a reset asks %q", msg)
 		}
-		m := proof(r.nonce)
-		m[3] = message('D', string(dataRow(append([]string{r.nonce}, tt.cells...)...)))
+		m := proof(string(r.nonce[:]))
+		m[3] = message('D', string(dataRow(append([]string{string(r.nonce[:])}, tt.cells...)...)))
 		_, done, err := r.FromServer(bytes.Join(m, nil))
 		if done != tt.ok || (err == nil) != tt.ok {
 			t.Errorf("%q: done %v, error %v", tt.cells, done, err)

@@ -60,13 +60,16 @@ func appendCut(dst []byte, s string) []byte {
 	return appendString(dst, s)
 }
 
-// AppendQuery appends a Query.
-func AppendQuery(dst []byte, sql string) ([]byte, error) {
-	if _, err := size('Q', 0, sql); err != nil {
+// AppendQuery appends a Query, whose text may come in pieces.
+func AppendQuery(dst []byte, sql ...string) ([]byte, error) {
+	if _, err := size('Q', 1-len(sql), sql...); err != nil { // one terminator for all
 		return dst, err
 	}
 	dst, start := begin(dst, 'Q')
-	return finish(appendString(dst, sql), start), nil
+	for _, piece := range sql {
+		dst = append(dst, piece...)
+	}
+	return finish(append(dst, 0), start), nil
 }
 
 // AppendParse appends a Parse of sql as the prepared statement name ("" for the unnamed one), with the

@@ -170,15 +170,21 @@ func CommandTag(body []byte) (string, bool) {
 
 // ParameterStatus reads the body of a ParameterStatus.
 func ParameterStatus(body []byte) (name, value string, ok bool) {
-	n, rest, ok := CString(body)
+	// No more than this, to be inlined: for a caller that keeps neither, none is allocated.
+	n, v, ok := nameAndValue(body)
+	return string(n), string(v), ok
+}
+
+// nameAndValue reads a body that is two NUL-terminated strings and nothing behind them.
+func nameAndValue(body []byte) (name, value []byte, ok bool) {
+	name, rest, ok := CString(body)
 	if !ok {
-		return "", "", false
+		return nil, nil, false
 	}
-	v, ok := lone(rest)
-	if !ok {
-		return "", "", false
+	if value, ok = lone(rest); !ok {
+		return nil, nil, false
 	}
-	return string(n), string(v), true
+	return name, value, true
 }
 
 // ErrorFields reads the body of an ErrorResponse or NoticeResponse: the severity (the one that is never

@@ -111,10 +111,10 @@ type Param struct{ Name, Value string }
 // So is a name that occurs twice, also in another case: PostgreSQL lets the last one win, but names of
 // settings fold case there, and what was checked must be what is used.
 //
-// The parameters share one copy of body.
-func ParseParams(body []byte) ([]Param, error) {
+// The parameters share one copy of body, and stand in room where they fit.
+func ParseParams(body []byte, room []Param) ([]Param, error) {
 	rest := string(body)
-	params := make([]Param, 0, 8)
+	params := room[:0]
 	for {
 		name, after, ok := strings.Cut(rest, "\x00")
 		if !ok {

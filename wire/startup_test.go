@@ -100,12 +100,12 @@ func TestNoByteBehindAStartupPacketIsAskedFor(t *testing.T) {
 
 func TestStartupParametersKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	got, err := ParseParams([]byte("user\x00app\x00database\x00d\x00application_name\x00\x00DateStyle\x00ISO\x00_pq_.x\x001\x00\x00"))
+	got, err := ParseParams([]byte("user\x00app\x00database\x00d\x00application_name\x00\x00DateStyle\x00ISO\x00_pq_.x\x001\x00\x00"), nil)
 	want := []Param{{"user", "app"}, {"database", "d"}, {"application_name", ""}, {"DateStyle", "ISO"}, {"_pq_.x", "1"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("ParseParams = %v, %v; want %v", got, err, want)
 	}
-	if got, err := ParseParams([]byte{0}); err != nil || len(got) != 0 {
+	if got, err := ParseParams([]byte{0}, nil); err != nil || len(got) != 0 {
 		t.Errorf("an empty list gives %v, %v", got, err)
 	}
 }
@@ -133,7 +133,7 @@ func TestStartupParametersOutOfShapeAreRefused(t *testing.T) {
 		{"too many", many.String(), "too many parameters in startup packet"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			params, err := ParseParams([]byte(c.body))
+			params, err := ParseParams([]byte(c.body), nil)
 			wantViolation(t, err, c.text, false)
 			if params != nil {
 				t.Errorf("refused parameters were returned: %v", params)
@@ -209,7 +209,7 @@ func FuzzParseParams(f *testing.F) {
 	f.Add([]byte("user\x00"))
 	f.Add([]byte{0})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		params, err := ParseParams(body)
+		params, err := ParseParams(body, nil)
 		if err != nil {
 			var v *Violation
 			if !errors.As(err, &v) || v.Silent || params != nil {
