@@ -38,6 +38,7 @@ type backend struct {
 	slot  *session.Server
 	reset session.Reset
 	timer timer
+	due   int64 // when the current step has taken too long, on the loop's clock; 0: never
 }
 
 // readable takes what the backend sent.
@@ -205,7 +206,7 @@ func (b *backend) discard(why session.Reason, cause error) {
 		return
 	}
 	b.mode, b.client = backendClosing, nil
-	b.timeout(0)
+	b.untimed()
 	b.db.discarding(b, why, cause)
 	if b.sock.loop == nil {
 		b.db.closed(b)
@@ -264,21 +265,39 @@ func (b *backend) cancelAgain(ctx context.Context) (taken bool) {
 // finish is called when a backend that was given up has closed by itself.
 func (b *backend) finish() { b.sock.loop.close(b.sock) }
 
-// timeout gives the current step a time limit; 0: none.
+// timeout gives the current step a time limit; 0: none. The timer is only ever moved to
+// an earlier time, and finds out by itself: steps are short, and nearly none takes too
+// long.
 func (b *backend) timeout(d time.Duration) {
-	if b.sock.loop == nil {
+	b.due = 0
+	if b.sock.loop == nil || d == 0 {
 		return
 	}
-	var at int64
-	if d > 0 {
-		at = b.sock.loop.now + int64(d)
+	b.due = b.sock.loop.now + int64(d)
+	if b.timer.index == 0 || b.due < b.timer.at {
+		b.timer.of = b.sock
+		b.sock.loop.timers.set(&b.timer, b.due)
 	}
-	b.timer.of = b.sock
-	b.sock.loop.timers.set(&b.timer, at)
 }
 
-// deadline is called when the current step took too long.
-func (b *backend) deadline(int64) {
+// untimed takes the timer off the loop that owns the socket.
+func (b *backend) untimed() {
+	b.due = 0
+	if b.sock.loop != nil {
+		b.sock.loop.timers.set(&b.timer, 0)
+	}
+}
+
+// deadline is called when the current step, or one before it, took too long.
+func (b *backend) deadline(now int64) {
+	if b.due == 0 {
+		return
+	}
+	if now < b.due {
+		b.sock.loop.timers.set(&b.timer, b.due)
+		return
+	}
+	b.due = 0
 	switch b.mode {
 	case backendLeased:
 		if !b.client.lease.Entered() {

@@ -89,8 +89,15 @@ func (c *client) join() {
 		return
 	}
 	c.waiter.Handle = c
-	c.acquire()
-	c.arm()
+	c.asks()
+	if b := c.db.grab(c); b != nil { // as mostly
+		c.leases(b, c.sock.in)
+	} else {
+		c.db.acquire(c)
+	}
+	if !c.ended {
+		c.arm()
+	}
 }
 
 // granted leases b to the client and enters its context.

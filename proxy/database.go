@@ -263,7 +263,7 @@ func (b *backend) moveTo(from *loop, c *client) {
 			c.granted(b)
 			return
 		}
-		b.timeout(0)
+		b.untimed()
 		b.sock.loop.detach(b.sock)
 		b.home = c.loop
 		c.loop.postFor(c.sock, func() {

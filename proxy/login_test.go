@@ -69,7 +69,7 @@ func TestATokenThatIsGoodForAgesEndsNoSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := &login{config: &Config{Leeway: leeway}, identity: id}
+		g := &login{loop: &loop{now: clock()}, config: &Config{Leeway: leeway}, identity: id}
 		if at := g.expires(); at < clock() || at+int64(expiryGrace) < at {
 			t.Errorf("with %v of leeway it ends at %d, and with its grace at %d", leeway, at, at+int64(expiryGrace))
 		}
