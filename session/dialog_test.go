@@ -33,6 +33,8 @@ type dialogHost struct{ d *dialog }
 // ran notes the id and the tenant, - for none where the Query itself undid it.
 func (dialogHost) rejects() bool { return false }
 
+func (dialogHost) recalls() ([]byte, bool) { return nil, false }
+
 func (h dialogHost) ran(p *postgres, id int) {
 	tenant := p.settings.get("app.current_tenant_id")
 	if p.undid && tenant == "" {

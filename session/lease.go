@@ -220,7 +220,8 @@ func (l *Lease) Cancelling(inFlight bool, out *Out) error {
 }
 
 // Recall cancels what the client has sent while it waits for a backend: the first
-// statement fails in front of PostgreSQL, as if the cancel had come while it ran.
+// statement fails in front of PostgreSQL, as if the cancel had come while it ran. What
+// comes behind a Detach is another transaction, which is not meant.
 func (l *Lease) Recall() { l.recalled = true }
 
 // Cancellable says that PostgreSQL is running statements of the client and none

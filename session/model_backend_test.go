@@ -53,6 +53,9 @@ type host interface {
 	ran(p *postgres, id int)
 	// refuses says that the proxy refuses the text, and what the client is told.
 	refuses(p *postgres, text string) (instead []byte, refused bool)
+	// recalls says that the client has cancelled its next message while it waited for a backend, and what
+	// it is told.
+	recalls() (instead []byte, recalled bool)
 	// lazy says that a statement is to run until it is told to end.
 	lazy(p *postgres, text string) bool
 	// rejects says that the context cannot be entered.
@@ -244,6 +247,13 @@ func (p *postgres) parse(body []byte) {
 		return
 	}
 	key, text := cut(string(name)), string(sql)
+	if instead, ok := p.host.recalls(); ok {
+		if key == "" {
+			delete(p.statements, "")
+		}
+		p.refused(instead, true)
+		return
+	}
 	if strings.Contains(text, misspelt) { // as the message is read: the unnamed statement stays
 		p.fail("22021", true)
 		return
@@ -276,6 +286,10 @@ func (p *postgres) bind(body []byte) {
 	key := cut(string(portalName))
 	_, taken := p.portals[key]
 	values, whole := wire.BindValues(body, nil)
+	if instead, ok := p.host.recalls(); ok {
+		p.refused(instead, true)
+		return
+	}
 	if ok && len(values) > 0 && strings.Contains(text, "set_config(") {
 		if instead, ok := p.host.refuses(p, string(values[0])); ok {
 			p.refused(instead, true)
@@ -348,12 +362,17 @@ func (p *postgres) query(body []byte) {
 		p.fail("08P01", false)
 		return
 	}
-	if strings.Contains(string(sql), misspelt) { // as the message is read: the unnamed statement stays
+	instead, recalled := p.host.recalls()
+	if !recalled && strings.Contains(string(sql), misspelt) { // as the message is read: the unnamed statement stays
 		p.fail("22021", false)
 		return
 	}
 	delete(p.portals, "")
 	delete(p.statements, "")
+	if recalled {
+		p.refused(instead, false)
+		return
+	}
 	if instead, ok := p.host.refuses(p, string(sql)); ok {
 		p.refused(instead, false)
 		return

@@ -85,6 +85,9 @@ func (b *place) refuses(_ *postgres, text string) ([]byte, bool) {
 	return nil, false
 }
 
+// recalls is for references only, too.
+func (b *place) recalls() ([]byte, bool) { return nil, false }
+
 // lazy makes some of the proxy's own statements slow, so that a cancel may meet them.
 func (b *place) lazy(_ *postgres, text string) bool {
 	return (isEnter(text) || isAsk(text) || b.mode == modeTesting) && b.w.rand.IntN(8) == 0

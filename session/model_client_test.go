@@ -26,6 +26,7 @@ type simClient struct {
 	goodbye  bool
 	retried  bool
 	asking   bool // it waits for a backend for its next transaction
+	recall   bool // it cancels that while it waits
 	ended    bool
 	stalled  bool
 	rest     []byte // what the proxy has read and not consumed
@@ -72,6 +73,8 @@ type fate struct {
 type reference struct {
 	c    *simClient
 	free bool // nothing more will happen: go on as if each had ended
+
+	recall bool // its next message is cancelled
 }
 
 func (*reference) ran(*postgres, int)          {}
@@ -85,6 +88,14 @@ func (h *reference) refuses(p *postgres, text string) ([]byte, bool) {
 		return nil, false
 	}
 	return h.c.w.terms.Refusal(h.c.entry, Denial{Rule: RuleContextSet}), true
+}
+
+func (h *reference) recalls() (instead []byte, recalled bool) {
+	if !h.recall {
+		return nil, false
+	}
+	h.recall = false
+	return h.c.w.terms.Refusal(h.c.entry, Denial{Canceled: true}), true
 }
 
 func (h *reference) outcome(_ *postgres, w *waiting) verdict {

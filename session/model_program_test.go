@@ -28,9 +28,28 @@ func (c *simClient) act() {
 		c.write(c.later[0])
 		c.later = c.later[1:]
 	} else {
-		c.write(c.op())
+		c.write(c.recalled(c.op()))
 	}
 	c.await = len(c.later) > 0 || r.IntN(3) > 0
+}
+
+// recalled has the client cancel at times what it sends, while that waits for a backend.
+func (c *simClient) recalled(op []byte) []byte {
+	if c.place == nil && !c.asking && len(c.wire)+len(c.rest) == 0 && strings.IndexByte("QPB", op[0]) >= 0 && c.w.rand.IntN(20) == 0 {
+		c.recall = true
+		c.ref.host.(*reference).recall = true
+		c.w.Seen.recalls++
+	}
+	return op
+}
+
+// recalling brings the cancel of a client that waits.
+func (c *simClient) recalling() {
+	if c.recall {
+		c.w.note("client $a cancels what waits", c.number, 0, 0)
+		c.lease.Recall()
+	}
+	c.recall = false
 }
 
 // leave ends the client's side: politely, or not at any byte.

@@ -137,6 +137,7 @@ func (c *simClient) granted(b *place) {
 			c.w.Seen.settled++
 		}
 		err = c.lease.Resume(c.terms, b.be, &out)
+		c.recalling()
 	}
 	if err != nil {
 		c.w.violated("client %d: %v", c.number, err)
@@ -186,6 +187,9 @@ func (c *simClient) want(p []byte) {
 // ask asks for a backend for the client's next transaction.
 func (c *simClient) ask() {
 	c.asking, c.retried = true, false
+	if c.w.rand.IntN(2) == 0 {
+		c.recalling()
+	}
 	c.w.acquire(c)
 }
 

@@ -76,8 +76,11 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 	w.pool = NewPool(w.cfg)
 	w.names, w.utf8 = r.IntN(2) == 0, r.IntN(2) == 0
 	w.terms = &Terms{MaxPrepared: []int{0, 1, 2, 200}[r.IntN(4)], Transaction: r.IntN(2) == 0, StatementBuffer: 200 + r.IntN(300), Refusal: func(_ *Entry, d Denial) []byte {
-		if d.Fastpath {
+		switch {
+		case d.Fastpath:
 			return wire.AppendError(nil, "ERROR", "0A000", "refused", "")
+		case d.Canceled:
+			return wire.AppendError(nil, "ERROR", "57014", "refused", "")
 		}
 		return wire.AppendError(nil, "ERROR", "42501", "refused", "")
 	}}
@@ -171,4 +174,5 @@ func (s *tally) add(o tally) {
 	s.reloads += o.reloads
 	s.rejected += o.rejected
 	s.settled += o.settled
+	s.recalls += o.recalls
 }

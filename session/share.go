@@ -115,6 +115,7 @@ func (l *Lease) rests() bool {
 func (l *Lease) Detach() (reusable bool) {
 	b, turn := l.backend, l.turn
 	l.Abandon()
+	l.recalled = false
 	if l.names.blank() {
 		l.names.free()
 		l.names = nil

@@ -63,3 +63,29 @@ func TestNothingPassesBehindASyncBeforeTheContextIsConfirmed(t *testing.T) {
 		})
 	}
 }
+
+// TestACancelIsOfTheTransactionThatWaits, and not of a later one: what waited may be nothing that can fail.
+func TestACancelIsOfTheTransactionThatWaits(t *testing.T) {
+	p := newParty(t, &Terms{MaxPrepared: 10})
+	p.as(1, query("insert 1"))
+	resume := func() {
+		var out Out
+		p.lease.Detach()
+		p.lease.Recall()
+		if p.err = p.lease.Resume(p.terms, p.be, &out); p.err != nil {
+			t.Fatal(p.err)
+		}
+		p.got, p.raw = nil, nil
+	}
+	resume()
+	if p.say(query("insert 2")); p.types() != "EZ" || len(p.ran) != 1 {
+		t.Errorf("a statement that waits and is cancelled gets %s, ran %v", p.types(), p.ran)
+	}
+	resume()
+	if p.say(message('H')); p.types() != "" || !p.lease.Detachable() {
+		t.Errorf("a Flush gets %s", p.types())
+	}
+	if got := p.as(1, query("insert 3")); got != "CZZ" {
+		t.Errorf("the transaction behind that is answered with %s", got)
+	}
+}
