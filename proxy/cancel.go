@@ -30,13 +30,13 @@ func newCancels(s *Server) *cancels {
 
 // register gives the client a key of its own.
 func (r *cancels) register(c *client) {
-	c.newKey()
+	c.key.choose(c.protocol)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		c.pid = randomPID()
-		if _, taken := r.byPID[c.pid]; !taken {
-			r.byPID[c.pid] = c
+		c.key.pid = randomPID()
+		if _, taken := r.byPID[c.key.pid]; !taken {
+			r.byPID[c.key.pid] = c
 			return
 		}
 	}
@@ -45,17 +45,17 @@ func (r *cancels) register(c *client) {
 // forget makes the client's key worthless.
 func (r *cancels) forget(c *client) {
 	r.mu.Lock()
-	if r.byPID[c.pid] == c {
-		delete(r.byPID, c.pid)
+	if r.byPID[c.key.pid] == c {
+		delete(r.byPID, c.key.pid)
 	}
 	r.mu.Unlock()
 }
 
-func (r *cancels) find(pid uint32, key []byte) *client {
+func (r *cancels) find(pid uint32, secret []byte) *client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.byPID[pid]
-	if c == nil || subtle.ConstantTimeCompare(c.key, key) != 1 {
+	if c == nil || subtle.ConstantTimeCompare(c.key.secret(), secret) != 1 {
 		return nil
 	}
 	return c
@@ -65,10 +65,10 @@ func (r *cancels) find(pid uint32, key []byte) *client {
 // to, and returns when PostgreSQL has taken it. Whether the client still owns a
 // backend that runs something is decided on the client's loop, and from then on
 // the backend is not pooled before the cancel is over.
-func (r *cancels) request(pid uint32, key []byte) {
+func (r *cancels) request(pid uint32, secret []byte) {
 	r.slots <- struct{}{}
 	defer func() { <-r.slots }()
-	c := r.find(pid, key)
+	c := r.find(pid, secret)
 	if c == nil {
 		r.server.metrics.cancel(resultUnknown)
 		return
@@ -148,15 +148,28 @@ func (r *cancels) aim(c *client) (b *backend, result string, ok bool) {
 	}
 }
 
-// newKey gives the client its cancel key: 4 random bytes in protocol 3.0, 32
-// from 3.2 on ("BackendKeyData" in "Message Formats").
-func (c *client) newKey() {
-	n := 4
-	if c.protocol >= wire.Version32 {
-		n = 32
+// cancelKey is what a client cancels its statements with ("BackendKeyData" in "Message
+// Formats").
+type cancelKey struct {
+	pid   uint32
+	short [4]byte   // the secret of protocol 3.0
+	long  *[32]byte // that of 3.2; nil: short is the secret
+}
+
+// choose makes a secret for that version of the protocol.
+func (k *cancelKey) choose(version uint32) {
+	if version >= wire.Version32 {
+		k.long = new([32]byte)
 	}
-	c.key = make([]byte, n)
-	_, _ = rand.Read(c.key) // never fails: crypto/rand
+	_, _ = rand.Read(k.secret()) // never fails: crypto/rand
+}
+
+// secret is what a cancel must show beside the pid. It is the key's own.
+func (k *cancelKey) secret() []byte {
+	if k.long != nil {
+		return k.long[:]
+	}
+	return k.short[:]
 }
 
 // randomPID is a positive number that stands where PostgreSQL has a process id.

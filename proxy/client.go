@@ -51,25 +51,22 @@ type client struct {
 	ended    bool // the session is over and counted
 	asking   bool // it has sent more and waits for a backend, see turns.go
 	pin      session.Pin
-	finishBy int64
-
-	timed    bool  // its statements or transactions have a time limit, see overtime.go
-	stopping bool  // a statement of it is being cancelled for that
+	timed    bool // its statements or transactions have a time limit, see overtime.go
+	stopping bool // a statement of it is being cancelled for that
+	watched  watched
 	ran      int64 // when the statement at hand began; 0: none runs
 	opened   int64 // when the transaction at hand began; 0: none is open
-	watched  watched
+	finishBy int64
 	bounds   *Bounds // by boundBy, see limits
 	boundBy  *Config
 
 	timer    timer
 	id       auth.Identity
 	entry    *session.Entry
-	log      uint64 // session id, for the log
-	waiter   session.Waiter
+	waiter   *session.Waiter // nil: it does not stand in line for a backend
 	terms    *session.Terms // of the backend that it has or asks for
 	since    int64          // when it began to wait, on the loop's clock
-	pid      uint32         // of the key that cancels it
-	key      []byte
+	key      cancelKey
 	protocol uint32
 }
 
@@ -88,7 +85,6 @@ func (c *client) join() {
 		c.end(&refusal{reason: endRevoked})
 		return
 	}
-	c.waiter.Handle = c
 	c.asks()
 	if b := c.db.grab(c); b != nil { // as mostly
 		c.leases(b, c.sock.in)
@@ -102,6 +98,7 @@ func (c *client) join() {
 
 // granted leases b to the client and enters its context.
 func (c *client) granted(b *backend) {
+	c.waiter = nil
 	if c.ended || c.sock.closed {
 		c.db.giveBack(b)
 		return
@@ -164,7 +161,7 @@ func (c *client) welcome() {
 	c.server.cancels.register(c)
 	b := wire.AppendAuthOK(c.loop.join[:0])
 	b = append(b, c.backend.be.Params.Messages()...)
-	b = wire.AppendBackendKeyData(b, c.pid, c.key)
+	b = wire.AppendBackendKeyData(b, c.key.pid, c.key.secret())
 	c.sock.send(wire.AppendReadyForQuery(b, 'I'))
 	c.db.metrics.waited(c.loop.now - c.since)
 	c.server.metrics.login(endSuccess)

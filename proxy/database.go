@@ -52,8 +52,9 @@ func (d *database) timeouts() *Timeouts { return &d.server.config.Load().Timeout
 // acquire asks for a backend for c; granted or failed is called on c's loop.
 func (d *database) acquire(c *client) {
 	d.decideOn(c.loop, func(now time.Time) []session.Action {
-		c.waiter.Most = c.limits().MaxServerConn // under mu: what a reload changes behind this, Rebound tells the pool
-		return d.pool.Acquire(now, c.id, &c.waiter)
+		w := c.wish() // under mu: what a reload changes behind this, Rebound tells the pool
+		c.waiter = &w
+		return d.pool.Acquire(now, c.id, c.waiter)
 	})
 }
 
@@ -61,8 +62,8 @@ func (d *database) acquire(c *client) {
 // loop and clean or carries its context is the client's. nil: it is to acquire one.
 func (d *database) grab(c *client) *backend {
 	d.mu.Lock()
-	c.waiter.Most = c.limits().MaxServerConn
-	s, switched := d.pool.Grab(c.id, &c.waiter)
+	w := c.wish()
+	s, switched := d.pool.Grab(c.id, &w)
 	d.mu.Unlock()
 	if s == nil {
 		return nil
@@ -75,8 +76,11 @@ func (d *database) grab(c *client) *backend {
 
 // leave takes a request back.
 func (d *database) leave(c *client) {
+	if c.waiter == nil {
+		return
+	}
 	d.mu.Lock()
-	d.pool.Leave(&c.waiter)
+	d.pool.Leave(c.waiter)
 	d.mu.Unlock()
 }
 

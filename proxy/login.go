@@ -295,7 +295,7 @@ func (g *login) handOver() error {
 		return &refusal{reason: endInternal, cause: err}
 	}
 	c := &client{
-		server: g.server, db: g.db, id: g.identity, entry: entry, log: g.id, loop: g.loop, sock: g.sock,
+		server: g.server, db: g.db, id: g.identity, entry: entry, loop: g.loop, sock: g.sock,
 		protocol: g.version, expires: g.expires(),
 	}
 	if err := g.server.entered(c); err != nil {

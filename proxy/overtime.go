@@ -82,9 +82,9 @@ func (c *client) overtime(now int64) {
 // would. The client is not read until the cancel is over, so that it cannot reach
 // what the client sends behind the answer.
 func (c *client) stopStatement() {
-	b := c.backend
+	b, session := c.backend, c.entry.Session
 	c.db.metrics.overtime.Add(1)
-	c.server.log().Info("statement cancelled", "session", c.log, "database", c.db.name, "tenant", c.id.Tenant(), "reason", "statement_timeout")
+	c.server.log().Info("statement cancelled", "session", session, "database", c.db.name, "tenant", c.id.Tenant(), "reason", "statement_timeout")
 	c.stopping = true
 	b.cancelling(1)
 	c.server.cancelling.Go(func() {
@@ -92,7 +92,7 @@ func (c *client) stopStatement() {
 		defer stop()
 		doubtful, err := b.be.Cancel(ctx)
 		if err != nil {
-			c.server.log().Warn("a statement whose time is over could not be cancelled", "session", c.log, "database", c.db.name, "server_pid", b.be.PID, "error", err)
+			c.server.log().Warn("a statement whose time is over could not be cancelled", "session", session, "database", c.db.name, "server_pid", b.be.PID, "error", err)
 		}
 		b.onLoop(func() {
 			c.stopping = false

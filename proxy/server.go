@@ -405,7 +405,7 @@ func (s *Server) logEnd(level slog.Level, c *client, why reason, cause error) {
 	if !log.Enabled(context.Background(), level) {
 		return
 	}
-	args := []any{"session", c.log, "database", c.db.name, "tenant", c.id.Tenant(), "reason", string(why)}
+	args := []any{"session", c.entry.Session, "database", c.db.name, "tenant", c.id.Tenant(), "reason", string(why)}
 	log.Log(context.Background(), level, "session ended", withCause(args, cause)...)
 }
 

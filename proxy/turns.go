@@ -8,10 +8,15 @@ func (c *client) asks() {
 	if c.welcomed {
 		c.entry = c.lease.Entry()
 	}
-	c.waiter.Entry, c.waiter.Place = nil, c.loop.number
+}
+
+// wish is what the client asks a pool for.
+func (c *client) wish() session.Waiter {
+	w := session.Waiter{Handle: c, Most: c.limits().MaxServerConn, Place: c.loop.number}
 	if c.terms.Transaction {
-		c.waiter.Entry = c.entry // one that carries its context already will do
+		w.Entry = c.entry // one that carries its context already will do
 	}
+	return w
 }
 
 // acquire asks for a backend.
@@ -105,5 +110,5 @@ func (c *client) keeps(why session.Pin) {
 		return
 	}
 	c.db.metrics.pinned(why)
-	c.server.log().Info("client keeps its server connection", "session", c.log, "database", c.db.name, "tenant", c.id.Tenant(), "kind", why.String())
+	c.server.log().Info("client keeps its server connection", "session", c.entry.Session, "database", c.db.name, "tenant", c.id.Tenant(), "kind", why.String())
 }
