@@ -29,6 +29,7 @@ type answers struct {
 	before   int8 // entries of an entering ahead among them
 	coming   int8 // that many will be pushed in front of the next message
 	adrift   bool // PostgreSQL may be skipping, by what became of a doubted Sync
+	feeding  feeding
 }
 
 // entry is one forwarded message that is still owed an answer: its type in the
@@ -89,6 +90,9 @@ var errDesync = errors.New("backend answered out of turn")
 var errAdrift = errors.New("a Sync inside of a COPY that failed leaves open what is skipped")
 
 func (a *answers) push(e entry) {
+	if e == 'S' {
+		a.feeding.syncs(a)
+	}
 	if a.n == len(a.ring) {
 		grown := make([]entry, max(16, 2*len(a.ring)))
 		for i := range a.n {
