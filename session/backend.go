@@ -45,6 +45,7 @@ type Backend struct {
 
 	carried *Entry // of the session that it has served last; nil: it is clean
 	stirred bool   // that session may have left something behind
+	left    *Entry // what it carried before its last reset
 	stay    stay
 	shelf   shelf
 	moved   map[string]change // parameters that have changed since it was entered

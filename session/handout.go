@@ -49,10 +49,16 @@ func (p *Pool) lease(s *Server, w *Waiter) (switched bool) {
 	was := s.Backend.Tenant
 	s.Backend.Tenant = w.tenant
 	p.misses <<= 1
-	if was != "" && s.Backend.carried == nil {
+	if s.Backend.cleanedFor(w.Entry) {
 		p.misses |= 1
 	}
 	return was != "" && was != w.tenant
+}
+
+// cleanedFor says that a session with that entry could not have had b if it had not been
+// reset.
+func (b *Backend) cleanedFor(e *Entry) bool {
+	return e != nil && b.carried == nil && b.left != nil && !b.left.same(e, b.seal != nil)
 }
 
 // Grab is Acquire where nobody waits and an idle server at w's place will do: it is

@@ -73,7 +73,7 @@ func (r *Reset) FromServer(p []byte) (n int, done bool, err error) {
 			}
 			r.backend.shelf.clear()
 			r.backend.shelf.drop(&r.backend.shelf.unnamed)
-			r.backend.carried, r.backend.stirred = nil, false
+			r.backend.left, r.backend.carried, r.backend.stirred = r.backend.carried, nil, false
 			clear(r.backend.moved)
 			return n, true, nil
 		}
