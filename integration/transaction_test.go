@@ -74,6 +74,7 @@ func TestSessionStateKeepsItsBackend(t *testing.T) {
 		{"set", "SET temp_buffers = '5MB'", "SHOW temp_buffers", "5MB"},
 		{"set", "SELECT set_config('my.own', 'x', false)", "SHOW my.own", "x"},
 		{"set", "SELECT set_config('search_path', repeat('nowhere,', 400) || 'public', false)", "SELECT length(current_setting('search_path'))", "3206"},
+		{"set", "SELECT set_config('search_path', repeat('nowhere,', 10000) || 'public', false)", "SELECT length(current_setting('search_path'))", "80006"},
 		{"listen", "LISTEN here", "SELECT pg_listening_channels()", "here"},
 		{"temporary", "CREATE TEMP TABLE mine AS SELECT 42 AS a", "SELECT a FROM mine", "42"},
 		{"advisory_lock", "SELECT pg_advisory_lock(4711)", "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'", "1"},

@@ -170,12 +170,14 @@ var errUnread = errors.New("the backend did not tell what was set")
 // readRow takes the row with the values that were asked for: they become a part of
 // the client's entry. What cannot be, keeps the client on its backend.
 func (l *Lease) readRow(m wire.Frame) error {
-	if !m.Whole() {
-		return errOversized
-	}
 	f := l.follow
 	asked := f.asked
 	f.asked = settingSet{}
+	if !m.Whole() { // it is longer than what is gathered, and passes unread
+		l.confirmed = true
+		l.pinned(PinSet)
+		return nil
+	}
 	names := asked.names()
 	columns, ok := wire.DataRow(m.Body, nil)
 	if !ok || len(columns) < len(names) {

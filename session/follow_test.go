@@ -129,6 +129,35 @@ func TestNothingIsAwaitedThatWasNotAskedFor(t *testing.T) {
 	}
 }
 
+// TestALongSettingKeepsTheBackend, however long it is, until it is discarded.
+func TestALongSettingKeepsTheBackend(t *testing.T) {
+	for _, size := range []int{maxFollowed, maxFollowed + 1, gatherLimit + 1, 2 << 20} {
+		eachSize(t, func(t *testing.T, piece int) {
+			if piece == 1 && size > gatherLimit {
+				return // it takes too long
+			}
+			p := newParty(t, &Terms{Guard: NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()})})
+			p.as(1, query("select 1 1"))
+			p.size = piece
+			value := strings.Repeat("x", size)
+			p.as(1, query("set work_mem = '"+value+"'"))
+			want := PinNone
+			if size > maxFollowed {
+				want = PinSet
+			}
+			if p.lease.Pinned() != want || p.lease.Holding() {
+				t.Errorf("%d bytes: pinned by %q, holding %v", size, p.lease.Pinned(), p.lease.Holding())
+			}
+			if p.as(1, query("select 1 1")); p.pg.settings.get("work_mem") != value {
+				t.Errorf("%d bytes: the setting is lost", size)
+			}
+			if p.as(1, query("discard all")); !p.lease.Detachable() || p.pg.settings.get("work_mem") != "" {
+				t.Errorf("%d bytes: pinned by %q behind a DISCARD ALL", size, p.lease.Pinned())
+			}
+		})
+	}
+}
+
 // TestAPathToTemporaryObjectsKeepsTheBackend, however it is spelled: what is made there
 // is lost on another one.
 func TestAPathToTemporaryObjectsKeepsTheBackend(t *testing.T) {

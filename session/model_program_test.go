@@ -313,6 +313,10 @@ func (c *simClient) setting(id int) string {
 		return fmt.Sprintf("set datestyle = 'd%d'", r.IntN(2))
 	case 7:
 		return "reset datestyle"
+	case 8:
+		if r.IntN(10) == 0 { // too long to follow the client, or to be gathered
+			return fmt.Sprintf("set work_mem = '%s'", strings.Repeat("x", []int{maxFollowed + 1, gatherLimit}[r.IntN(2)]))
+		}
 	}
 	return fmt.Sprintf("set application_name = 'a%d'", id)
 }
