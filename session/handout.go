@@ -11,7 +11,7 @@ import (
 // there are only servers with the context of others, such servers are reset; it
 // keeps its turn until then.
 func (p *Pool) handOut(actions []Action) []Action {
-	coming := p.resets + p.logins // servers that will be clean, for those whose turn comes first
+	coming := p.resets // servers that will be clean, for those whose turn comes first; a login may hang
 	for i := 0; i < len(p.turns) && len(p.idle) > 0; {
 		q := p.turns[i]
 		next := q.next()

@@ -45,6 +45,8 @@ func (b *bench) do(actions []Action) {
 			b.opens = append(b.opens, a.Server)
 		case Grant:
 			b.log = append(b.log, fmt.Sprintf("grant %v %s", a.Waiter.Handle, b.names[a.Server]))
+		case Clean:
+			b.log = append(b.log, "clean "+b.names[a.Server])
 		case Close:
 			b.log = append(b.log, fmt.Sprintf("close %s %s", b.names[a.Server], a.Reason))
 		case Fail:
@@ -294,6 +296,29 @@ func TestPoolTellsAllWhenNothingCanBeOpened(t *testing.T) {
 	}
 	b.pass(retryPause)
 	b.said("open")
+}
+
+// TestPoolWaitsForNoLoginWhereAResetWillDo: opening a server may take ten seconds, where nobody answers.
+func TestPoolWaitsForNoLoginWhereAResetWillDo(t *testing.T) {
+	b := newBench(t, PoolConfig{Size: 5})
+	b.ask("a1")
+	b.opened()
+	b.ask("b1")
+	b.said("open", "grant a1 s1", "open")
+	entry, err := modelSpec.NewEntry(1, b.ids["a"], nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.byName["s1"].Backend.carried = entry
+	b.do(b.pool.Release(b.now, b.byName["s1"]))
+	b.pass(time.Second)
+	b.said("clean s1") // once
+	b.byName["s1"].Backend.carried = nil
+	b.do(b.pool.Release(b.now, b.byName["s1"]))
+	b.said("grant b1 s1")
+	b.opened() // a spare
+	b.ask("b2")
+	b.said("grant b2 s2")
 }
 
 func TestPoolWaitsForOthersWhenOneCannotBeOpened(t *testing.T) {
