@@ -116,7 +116,9 @@ func (s *backendSeal) keep() {
 }
 
 // Kept says that a seal was made for b which can be kept. A session that has read
-// it could use it again in the place of the next one's, so nobody else gets b.
+// it could use it again in the place of the next one's, so b is closed where it would
+// be reset. A session that b serves without a reset has the same context, until the
+// same time.
 func (b *Backend) Kept() bool { return b.seal != nil && b.seal.kept }
 
 // sealTime is how long a seal can be entered with.
