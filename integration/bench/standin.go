@@ -147,8 +147,8 @@ func cells(sql string, values [][]byte) [][]byte {
 	switch {
 	case strings.Contains(sql, "set_config"): // the context is entered: the last value is the tenant
 		return [][]byte{nil, values[len(values)-1]}
-	case strings.Contains(sql, "pg_postmaster_start_time"): // pid, start, clock, no seal
-		return [][]byte{[]byte("1"), []byte("1"), []byte("1"), []byte("f")}
+	case strings.Contains(sql, "pg_postmaster_start_time"): // pid, start, clock, a Unix socket, no standby, no seal
+		return [][]byte{[]byte("1"), []byte("1"), []byte("1"), []byte("0"), []byte("f"), []byte("f")}
 	case strings.HasPrefix(sql, "SELECT '"): // the proof of a reset: a nonce, and no tenant
 		nonce, _, _ := strings.Cut(strings.TrimPrefix(sql, "SELECT '"), "'")
 		return [][]byte{[]byte(nonce), nil}
