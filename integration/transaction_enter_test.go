@@ -3,7 +3,9 @@ package integration
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -101,6 +103,39 @@ func TestNothingRunsWhereTheContextIsNotEntered(t *testing.T) {
 			t.Errorf("%d: the next one works as %q", n, got)
 		}
 		depart(second, "Terminate")
+	}
+}
+
+// TestEnteringHasATimeLimitInFrontOfAStatement freezes a backend that another client has
+// used last. What runs behind an entering that was confirmed has no such limit.
+func TestEnteringHasATimeLimitInFrontOfAStatement(t *testing.T) {
+	pg := startPostgres(t)
+	p := inTransactions(t, pg, 1, with("timeouts/server_reset_timeout", "700ms"), with("timeouts/statement_timeout", "5s"))
+	a, b := p.as(tenantA).login(t), p.as(tenantA).login(t)
+	if got := a.value("SELECT 'runs longer', pg_sleep(1)"); got != "runs longer" {
+		t.Error(got)
+	}
+	pid, err := strconv.Atoi(b.value("SELECT pg_backend_pid()"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	begun := time.Now()
+	a.send(simple("SELECT 2"))
+	if severity, code := lastError(a.rest(10 * time.Second)); severity != "FATAL" || code != "08006" {
+		t.Errorf("it is told %s %s", severity, code)
+	}
+	if took := time.Since(begun); took < 600*time.Millisecond || took > 4*time.Second {
+		t.Errorf("it is told after %v", took)
+	}
+	if got := b.value("SELECT current_setting('app.current_tenant_id')"); got != tenantA.id {
+		t.Errorf("the next one works as %q", got)
+	}
+	if m := p.metrics(t); m.sum("server_discarded_total") != 1 || m.sum("server_discarded_total", `reason="enter_failed"`) != 1 {
+		t.Errorf("%v", m.of("server_discarded_total"))
 	}
 }
 

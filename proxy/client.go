@@ -226,6 +226,9 @@ func (c *client) take(p []byte) {
 	out.Reset()
 	n, err := c.lease.FromClient(p, out)
 	c.backend.sock.send(out.Server...)
+	if c.lease.Early() && c.backend.due == 0 { // once: more that it sends gives PostgreSQL no more time
+		c.backend.timeout(c.db.timeouts().ServerReset)
+	}
 	c.sock.keep(p[n:])
 	if err != nil {
 		c.end(clientFault(err))

@@ -59,7 +59,7 @@ func discardReason(r reason) session.Reason {
 	switch r {
 	case endServerGone:
 		return session.ReasonServerGone
-	case endEnter:
+	case endEnter, endServer: // with a backend, that is one that did not confirm in time
 		return session.ReasonEnter
 	case endDesync, endEncoding:
 		return session.ReasonDesync
