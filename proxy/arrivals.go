@@ -11,6 +11,7 @@ import (
 type arrivals struct {
 	mu     sync.Mutex
 	total  int
+	spare  []*login                  // room for the next peer of which there is none now
 	byPeer map[netip.Prefix][]*login // the oldest first
 }
 
@@ -38,7 +39,11 @@ func (a *arrivals) add(g *login, limit int) bool {
 	if a.total >= limit && !a.evict(len(a.byPeer[key])+1) {
 		return false
 	}
-	a.byPeer[key] = append(a.byPeer[key], g)
+	logins, some := a.byPeer[key]
+	if !some {
+		logins, a.spare = a.spare[:0], nil
+	}
+	a.byPeer[key] = append(logins, g)
 	a.total++
 	return true
 }
@@ -89,6 +94,8 @@ func (a *arrivals) drop(g *login) {
 	a.total--
 	if len(logins) == 1 {
 		delete(a.byPeer, key)
+		logins[0] = nil
+		a.spare = logins
 		return
 	}
 	a.byPeer[key] = slices.Delete(logins, i, i+1)

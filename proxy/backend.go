@@ -153,7 +153,7 @@ func (b *backend) release() {
 		return
 	}
 	b.mode = backendTesting
-	msg, err := b.reset.Begin(b.be, b.db.spec, b.sock.loop.join[:0])
+	msg, err := b.reset.Begin(b.be, b.db.spec, &b.sock.loop.out.Random, b.sock.loop.join[:0])
 	if err != nil {
 		b.discard(session.ReasonReset, err)
 		return

@@ -2,12 +2,12 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
 	"sync"
 	"time"
 
+	"github.com/tenantgate/tenantgate/session"
 	"github.com/tenantgate/tenantgate/wire"
 )
 
@@ -28,13 +28,14 @@ func newCancels(s *Server) *cancels {
 	return &cancels{server: s, byPID: map[uint32]*client{}, slots: make(chan struct{}, maxCancels)}
 }
 
-// register gives the client a key of its own.
+// register gives the client a key of its own. It is called on the client's loop.
 func (r *cancels) register(c *client) {
-	c.key.choose(c.protocol)
+	random := &c.loop.out.Random
+	c.key.choose(c.protocol, random)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		c.key.pid = randomPID()
+		c.key.pid = randomPID(random)
 		if _, taken := r.byPID[c.key.pid]; !taken {
 			r.byPID[c.key.pid] = c
 			return
@@ -157,11 +158,11 @@ type cancelKey struct {
 }
 
 // choose makes a secret for that version of the protocol.
-func (k *cancelKey) choose(version uint32) {
+func (k *cancelKey) choose(version uint32, random *session.Random) {
 	if version >= wire.Version32 {
 		k.long = new([32]byte)
 	}
-	_, _ = rand.Read(k.secret()) // never fails: crypto/rand
+	random.Read(k.secret())
 }
 
 // secret is what a cancel must show beside the pid. It is the key's own.
@@ -173,8 +174,8 @@ func (k *cancelKey) secret() []byte {
 }
 
 // randomPID is a positive number that stands where PostgreSQL has a process id.
-func randomPID() uint32 {
+func randomPID(random *session.Random) uint32 {
 	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	random.Read(b[:])
 	return binary.BigEndian.Uint32(b[:])&0x7fffffff | 1
 }

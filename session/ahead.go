@@ -60,7 +60,7 @@ func appendRun(dst []byte, sql string, forget bool) []byte {
 func (l *Lease) enterAhead(out *Out) error {
 	b := l.backend
 	start := len(out.room)
-	msg, err := l.entry.appendEnter(&out.query, append(out.room, aheadBegin...), "", l.entry.settings, true, b.seal)
+	msg, err := l.entry.appendEnter(&out.query, append(out.room, aheadBegin...), "", l.entry.settings, &out.Random, b.seal)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -140,9 +139,9 @@ func (q *enterQuery) bind(oid uint32, value string) {
 }
 
 // bindSeed is bind for a random number in [0, 1) as text.
-func (q *enterQuery) bindSeed() {
+func (q *enterQuery) bindSeed(random *Random) {
 	start := len(q.bytes)
-	q.bytes = appendSeed(q.bytes)
+	q.bytes = appendSeed(q.bytes, random)
 	q.bound(oidText, start)
 }
 
@@ -172,12 +171,12 @@ func (q *enterQuery) set(name, value string) {
 // compared. With seed the random generator gets a fresh start too, because
 // DISCARD ALL leaves it as the last tenant did. With a key of the backend's the
 // database verifies the context, and sets it, by itself.
-func (e *Entry) appendEnter(q *enterQuery, dst []byte, name string, settings []wire.Param, seed bool, s *backendSeal) ([]byte, error) {
+func (e *Entry) appendEnter(q *enterQuery, dst []byte, name string, settings []wire.Param, seed *Random, s *backendSeal) ([]byte, error) {
 	q.sql, q.values, q.oids, q.bytes = q.sql[:0], q.values[:0], q.oids[:0], q.bytes[:0]
 	q.put("select ")
-	if seed {
+	if seed != nil {
 		q.put("pg_catalog.setseed(")
-		q.bindSeed()
+		q.bindSeed(seed)
 		q.put("::pg_catalog.float8),")
 	}
 	for _, s := range settings {
@@ -248,10 +247,10 @@ func appendForget(dst []byte, name string) ([]byte, error) {
 }
 
 // appendSeed appends a random number in [0, 1) as text.
-func appendSeed(dst []byte) []byte {
+func appendSeed(dst []byte, random *Random) []byte {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand
-	const digits = 1e16    // 16 of them, as many as float8 can tell apart, behind a 1
+	random.Read(b[:])
+	const digits = 1e16 // 16 of them, as many as float8 can tell apart, behind a 1
 	point := len(dst) + 1
 	dst = strconv.AppendUint(append(dst, '0'), digits+binary.BigEndian.Uint64(b[:])%digits, 10)
 	dst[point] = '.' // in the place of the 1

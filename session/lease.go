@@ -108,6 +108,7 @@ type Stats struct {
 type Out struct {
 	Server [][]byte
 	Client [][]byte
+	Random Random     // of the loop
 	room   []byte     // for pieces of the proxy's own
 	query  enterQuery // likewise
 	judge  Judge      // of the statement at hand: too large to be made for each
@@ -154,7 +155,11 @@ func (l *Lease) inject(out *Out, name string, settings []wire.Param, sync bool) 
 		l.backend.shelf.drop(&l.backend.shelf.unnamed)
 	}
 	start := len(out.room)
-	msg, err := l.entry.appendEnter(&out.query, out.room, name, settings, !l.began, l.backend.seal)
+	var seed *Random
+	if !l.began {
+		seed = &out.Random
+	}
+	msg, err := l.entry.appendEnter(&out.query, out.room, name, settings, seed, l.backend.seal)
 	if err != nil {
 		return err
 	}

@@ -224,7 +224,7 @@ func (b *place) release() {
 	b.mode = modeTesting
 	b.checkClean()
 	b.w.Seen.resets++
-	msg, err := b.reset.Begin(b.be, b.w.spec, nil)
+	msg, err := b.reset.Begin(b.be, b.w.spec, &Random{}, nil)
 	if err != nil {
 		b.w.violated("reset: %v", err)
 	}

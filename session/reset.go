@@ -1,7 +1,6 @@
 package session
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,9 +30,9 @@ var errUnproven = errors.New("reset was not proven")
 const resetAnswers = "CZTDCZ"
 
 // Begin starts the reset of b and appends to dst what to send.
-func (r *Reset) Begin(b *Backend, spec *ContextSpec, dst []byte) ([]byte, error) {
+func (r *Reset) Begin(b *Backend, spec *ContextSpec, random *Random, dst []byte) ([]byte, error) {
 	*r = Reset{backend: b}
-	_, _ = rand.Read(r.nonce[:]) // never fails: crypto/rand
+	random.Read(r.nonce[:])
 	for i, b := range r.nonce {
 		r.nonce[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[b%32] // as rand.Text, without making a string of it
 	}

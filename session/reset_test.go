@@ -22,7 +22,7 @@ func resetting(t *testing.T) (*Reset, *Backend) {
 	t.Helper()
 	b := &Backend{}
 	r := &Reset{}
-	msg, err := r.Begin(b, modelSpec, nil)
+	msg, err := r.Begin(b, modelSpec, &Random{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

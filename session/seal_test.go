@@ -171,7 +171,7 @@ func TestEveryValueOfASealedEntryIsAParameter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := entry.appendEnter(&enterQuery{}, nil, "", entry.settings, true, testSeal(t))
+	b, err := entry.appendEnter(&enterQuery{}, nil, "", entry.settings, &Random{}, testSeal(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestResetOfASealedBackendProvesThatNoLatchIsLeft(t *testing.T) {
 	} {
 		b := &Backend{seal: testSeal(t)}
 		r := &Reset{}
-		msg, err := r.Begin(b, modelSpec, nil)
+		msg, err := r.Begin(b, modelSpec, &Random{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
