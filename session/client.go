@@ -25,113 +25,135 @@ type clientStream struct {
 	long *longStatement
 }
 
+// passing is a chunk of the client's on its way: p[from:to] was taken and passes as
+// it is.
+type passing struct {
+	p        []byte
+	from, to int
+	out      *Out
+}
+
+// pass sends what was taken, in front of something else.
+func (c *passing) pass() {
+	c.out.toServer(c.p[c.from:c.to])
+	c.from = c.to
+}
+
 // FromClient takes what the client sent and returns how much of it was consumed.
 // The caller keeps the rest and gives it again with more behind it: a header or
 // a statement that is not whole yet, or everything while the lease is Holding.
 // At most Terms.StatementBuffer and a header are left for want of more. A
 // *wire.Violation or a *LongStatementError ends the client.
 func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
-	run, i := 0, 0 // p[run:i] passes as it is
+	c := passing{p: p, out: out}
 	for {
 		if l.client.scan.Inside() {
-			take := l.client.scan.Skip(p[i:])
+			take := l.client.scan.Skip(p[c.to:])
 			if take == 0 {
 				break
 			}
-			if err := l.clientBody(p[i : i+take]); err != nil {
-				return i, err // the last piece is withheld
+			if err := l.clientBody(p[c.to : c.to+take]); err != nil {
+				return c.to, err // the last piece is withheld
 			}
-			i += take
+			c.to += take
 			if l.client.drop {
-				run = i
+				c.from = c.to
 			}
 			continue
 		}
 		if l.undone.any() && l.owed.settled() {
-			out.toServer(p[run:i])
-			run = i
+			c.pass()
 			if err := l.reenter(out); err != nil {
-				return i, err
+				return c.to, err
 			}
 		}
-		m, ok := l.client.scan.Next(p[i:])
+		m, ok := l.client.scan.Next(p[c.to:])
 		if !ok || l.Holding() {
 			break
 		}
 		if err := wire.CheckClient(m.Type, m.Length); err != nil {
-			out.toServer(p[run:i])
-			return i, err
+			c.pass()
+			return c.to, err
 		}
-		if l.owed.lost() && !harmless(m.Type) {
-			return i, errAdrift
+		taken, err := l.takes(m, &c)
+		if err != nil {
+			return c.to, err
 		}
-		step, effects := l.decide(m, &out.judge)
-		if step == await || step == ask {
-			if l.names == nil {
-				break
-			}
-			out.toServer(p[run:i])
-			run = i
-			if err := l.awaits(step, out); err != nil {
-				return i, err
-			}
-			break
-		}
-		if step == forward && l.stray(m) {
-			step = ignore
-		}
-		if l.turn.ahead == aheadDue && step != terminate && step != ignore {
-			out.toServer(p[run:i])
-			run = i
-			if err := l.enterAhead(out); err != nil {
-				return i, err
-			}
-		}
-		if l.names != nil && len(l.names.todo) > 0 && step == forward {
-			out.toServer(p[run:i])
-			run = i
-			if err := l.supply(out); err != nil {
-				return i, err
-			}
-		}
-		if step != forward {
-			out.toServer(p[run:i])
-		}
-		i += l.client.scan.Take(m)
-		l.turn.took = true
-		switch step {
-		case ignore:
-			l.client.drop = true
-			run = i
-		case forward:
-			l.client.drop = false
-			if l.forwarded(m, &effects) {
-				out.toServer(p[run:i])
-				out.toServer(flush)
-				l.owed.sent('H', injected)
-				run = i
-			}
-		case resync:
-			l.client.drop = true
-			run = i
-			out.toServer(syncMessage)
-			l.forwarded(wire.Frame{Type: 'S'}, &effects)
-		case refuse:
-			l.client.drop = true
-			run = i
-			if err := l.refuse(m, out); err != nil {
-				return i, err
-			}
-		case terminate:
-			l.leaving = true
+		if l.leaving {
 			return len(p), nil
 		}
+		if !taken {
+			break
+		}
 	}
-	out.toServer(p[run:i])
+	c.pass()
 	if l.follow != nil {
-		return i, l.readBack(out)
+		return c.to, l.readBack(out)
 	}
-	return i, nil
+	return c.to, nil
+}
+
+// takes lets a message pass, or what stands in its place; false: it is left for later.
+func (l *Lease) takes(m wire.Frame, c *passing) (bool, error) {
+	if l.owed.lost() && !harmless(m.Type) {
+		return false, errAdrift
+	}
+	step, effects := l.decide(m, &c.out.judge)
+	if step == await || step == ask {
+		if l.names == nil {
+			return false, nil
+		}
+		c.pass()
+		return false, l.awaits(step, c.out)
+	}
+	if step == forward && l.stray(m) {
+		step = ignore
+	}
+	if err := l.precedes(step, c); err != nil {
+		return false, err
+	}
+	if step != forward {
+		c.pass()
+	}
+	c.to += l.client.scan.Take(m)
+	l.turn.took = true
+	switch step {
+	case forward:
+		l.client.drop = false
+		if l.forwarded(m, &effects) {
+			c.pass()
+			c.out.toServer(flush)
+			l.owed.sent('H', injected)
+		}
+		return true, nil
+	case terminate:
+		l.leaving = true
+		return true, nil
+	}
+	l.client.drop, c.from = true, c.to
+	switch step {
+	case resync:
+		c.out.toServer(syncMessage)
+		l.forwarded(wire.Frame{Type: 'S'}, &effects)
+	case refuse:
+		return true, l.refuse(m, c.out)
+	}
+	return true, nil
+}
+
+// precedes sends what the message at hand needs in front of it.
+func (l *Lease) precedes(s step, c *passing) error {
+	if l.turn.ahead == aheadDue && s != terminate && s != ignore {
+		c.pass()
+		if err := l.enterAhead(c.out); err != nil {
+			return err
+		}
+	}
+	if l.names != nil && len(l.names.todo) > 0 && s == forward {
+		c.pass()
+		return l.supply(c.out)
+	}
+	return nil
 }
 
 // step is what becomes of a message.
