@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -34,5 +35,58 @@ func TestATimeoutIsNotPutOffByWhatTheClientSends(t *testing.T) {
 		cancelled(t, name, frames, time.Since(begun), 500*time.Millisecond, 4*time.Second)
 		w.close()
 		w = p.as(tenantA).in("one").login(t)
+	}
+}
+
+// TestAnUnfinishedMessageHoldsNoBackendPastTheLimits has a client that sends enough of
+// a message to be given the one backend, and then nothing more, or hardly anything.
+func TestAnUnfinishedMessageHoldsNoBackendPastTheLimits(t *testing.T) {
+	pg := sharedPostgres(t)
+	p := startProxy(t, pg, func(p *proxy) { p.database("one", "app", "transaction", 1) }, with("limits/statement_buffer", "128KiB"),
+		with("timeouts/idle_transaction_timeout", "700ms"), with("timeouts/transaction_timeout", "1500ms"))
+	other, copied := p.as(tenantB).in("one").login(t), message('d', make([]byte, 200_000)...)
+	for name, long := range map[string][]byte{
+		"a statement that is held until it is whole": simple("SELECT '" + strings.Repeat("x", 100_000) + "' = ''"),
+		"a statement that is passed in parts":        simple("SELECT '" + strings.Repeat("x", 900_000) + "' = ''"),
+		"a message that nobody wants":                copied,
+	} {
+		for _, drips := range []bool{false, true} {
+			w := p.as(tenantA).in("one").login(t)
+			over := make(chan struct{})
+			w.send(long[:70_000])
+			if name == "a statement that is passed in parts" {
+				w.send(long[70_000:150_000])
+			}
+			go func() {
+				for drips {
+					select {
+					case <-over:
+						return
+					case <-time.After(10 * time.Millisecond):
+						_, _ = w.conn.Write([]byte("x"))
+					}
+				}
+			}()
+			want := map[bool]string{false: "25P03", true: "25P04"}[drips]
+			if severity, code := lastError(w.rest(8 * time.Second)); severity != "FATAL" || code != want {
+				t.Errorf("%s, more of it comes: %v: ended with %s %s, want %s", name, drips, severity, code, want)
+			}
+			close(over)
+			if got := other.value("SELECT 1"); got != "1" {
+				t.Errorf("%s, more of it comes: %v: the next client got %q", name, drips, got)
+			}
+		}
+	}
+	// Between its transactions a client has as much time as before.
+	w := p.as(tenantA).in("one").login(t)
+	w.send(copied[:150_000])
+	eventually(t, 5*time.Second, "it has the backend", func() bool {
+		return p.metrics(t).sum("server_connections", `database="one"`, `state="active"`) == 1
+	})
+	w.send(copied[150_000:])
+	other.value("SELECT pg_sleep(0.9)")
+	other.value("SELECT pg_sleep(0.9)")
+	if got := w.value("SELECT 1"); got != "1" {
+		t.Error(got)
 	}
 }

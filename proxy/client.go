@@ -64,8 +64,8 @@ type client struct {
 	id       auth.Identity
 	entry    *session.Entry
 	waiter   *session.Waiter // nil: it does not stand in line for a backend
-	terms    *session.Terms // of the backend that it has or asks for
-	since    int64          // when it began to wait, on the loop's clock
+	terms    *session.Terms  // of the backend that it has or asks for
+	since    int64           // when it began to wait, on the loop's clock
 	key      cancelKey
 	protocol uint32
 }
@@ -194,13 +194,14 @@ func (c *client) readable() {
 		c.readAhead()
 		return
 	}
-	if c.stalled {
-		c.stalled = false
-		c.take(c.sock.in)
-		return
+	p, ok := c.sock.in, true
+	if !c.stalled {
+		p, ok = c.receive()
 	}
-	if p, ok := c.receive(); ok {
+	c.stalled = false
+	if ok {
 		c.take(p)
+		c.yield() // nobody answers what PostgreSQL would ignore
 	}
 }
 

@@ -93,7 +93,7 @@ func (c *client) overdue(now int64) reason {
 		return endDrain
 	case clientIdle > 0 && between && now-c.active >= int64(clientIdle):
 		return endIdle
-	case bounds.IdleTransaction > 0 && quiet && !between && now-c.active >= int64(bounds.IdleTransaction):
+	case bounds.IdleTransaction > 0 && quiet && (!between || c.lease.Withholds()) && now-c.active >= int64(bounds.IdleTransaction):
 		return endIdleTx
 	}
 	return ""

@@ -86,6 +86,7 @@ func (c *client) yield() {
 		return
 	}
 	c.backend, c.stalled, c.held = nil, false, false
+	c.opened = 0
 	if c.lease.Detach() && !b.tainted {
 		b.sock.in = nil
 		b.sock.reading(true)

@@ -256,9 +256,15 @@ func (l *Lease) Running() bool {
 
 // Open says that a transaction is open, by BEGIN or because a statement runs. A
 // batch of the extended protocol is one up to its Sync: what was open once is so
-// until Stats count a transaction.
+// until Stats count a transaction. One is open as well while the client Withholds.
 func (l *Lease) Open() bool {
-	return l.stay != nil && l.Entered() && (l.owed.status != 'I' || l.Running())
+	return l.stay != nil && l.Entered() && (l.owed.status != 'I' || l.Running() || l.Withholds())
+}
+
+// Withholds says that the client keeps a backend from others for nothing but a message
+// of which it has not sent the end.
+func (l *Lease) Withholds() bool {
+	return l.stay != nil && l.terms.Transaction && (!l.turn.took || l.client.scan.Inside()) && l.Pinned() == PinNone
 }
 
 // Leaving says that the client has sent Terminate.
