@@ -13,10 +13,10 @@ import (
 type clientState uint8
 
 const (
-	clientLogin      clientState = iota // in its login goroutine
+	clientLogin      clientState = iota // not logged in yet: no client of a database
 	clientWaiting                       // for a backend, or for its context to be entered
 	clientActive                        // the backend owes it an answer
-	clientIdle                          // leased, between statements
+	clientIdle                          // between statements; by transaction, mostly without a backend
 	clientCancelling                    // a cancel of its statement is in flight
 	clientClosing                       // told to go, or saying goodbye
 	clientStates

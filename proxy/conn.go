@@ -14,9 +14,10 @@ import (
 )
 
 // handoverConn is a network connection that can be taken over by an event loop.
-// Until then it is an ordinary net.Conn for a goroutine (startup, TLS handshake,
-// login). After takeOver its file descriptor belongs to the loop, and for a
-// tls.Conn on top of it, Read and Write work on the memory in in and out.
+// Until then it is an ordinary net.Conn for a goroutine: for the TLS handshake of a
+// client, and for all that opens a backend. After takeOver its file descriptor
+// belongs to the loop, and for a tls.Conn on top of it, Read and Write work on the
+// memory in in and out.
 type handoverConn struct {
 	net.Conn
 	taken atomic.Bool

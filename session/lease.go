@@ -287,9 +287,6 @@ func (l *Lease) AwaitsClient() bool {
 	return l.Entered() && (l.owed.asked == 0 || l.halfForwarded() || l.owed.copying && !l.owed.queued(copyEnd))
 }
 
-// Status is the transaction status of the last ReadyForQuery.
-func (l *Lease) Status() byte { return l.owed.status }
-
 // Farewell says that a FATAL of the backend has passed to the client.
 func (l *Lease) Farewell() bool { return l.farewell }
 

@@ -28,6 +28,6 @@ const (
 
 // DiscardReasons are the reasons for which a backend is closed.
 var DiscardReasons = []Reason{
-	ReasonRetired, ReasonLifetime, ReasonIdle, ReasonPoolSize, ReasonServerGone, ReasonDesync, ReasonUnclean,
+	ReasonLifetime, ReasonIdle, ReasonPoolSize, ReasonServerGone, ReasonDesync, ReasonUnclean,
 	ReasonEnter, ReasonReset, ReasonResetTimeout, ReasonKept, ReasonRefused, ReasonShutdown,
 }

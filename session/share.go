@@ -139,9 +139,6 @@ func (l *Lease) Abandon() {
 	l.stay = nil
 }
 
-// Attached says that the lease has a backend now.
-func (l *Lease) Attached() bool { return l.stay != nil }
-
 // Pinned is why the lease keeps its backend behind a transaction.
 func (l *Lease) Pinned() Pin {
 	if l.pin == PinNone && l.names.pins() {
