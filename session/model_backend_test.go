@@ -31,6 +31,7 @@ type postgres struct {
 	script   []string // statements of a Query that are still to run
 	scripted bool     // a Query is being run
 	multiple bool     // it holds several statements
+	left     int      // id of the last statement that left something in the session; 0: none
 	undid    bool     // an earlier statement of it may have undone the context
 	waiting  *waiting // what runs and does not end by itself
 

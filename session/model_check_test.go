@@ -147,6 +147,9 @@ func (b *place) checkShelf() {
 			b.w.violated("backend %d has a statement %q, %q, and is taken to have %q", b.number, name, text, sql)
 		}
 	}
+	if _, ok := b.pg.statements[""]; !ok && !shelf.unnamed.is.none() && shelf.unnamed.is != doubtful {
+		b.w.violated("backend %d is taken to have an unnamed statement", b.number)
+	}
 	for name, h := range shelf.byName {
 		if _, ok := b.pg.statements[name]; !ok && h.is != doubtful {
 			b.w.violated("backend %d is taken to have a statement %q", b.number, name)

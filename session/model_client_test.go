@@ -27,6 +27,7 @@ type simClient struct {
 	retried  bool
 	asking   bool // it waits for a backend for its next transaction
 	recall   bool // it cancels that while it waits
+	rests    int  // how often its backend came to rest since it has it, without a block or a COPY in between; -1: there was one
 	ended    bool
 	stalled  bool
 	rest     []byte // what the proxy has read and not consumed
@@ -180,6 +181,7 @@ func (c *simClient) message(m said) {
 	if c.seen == len(c.ref.log) {
 		c.w.violated("client %d gets %q %q, and a server of its own would have said nothing more", c.number, m.typ, m.body)
 	}
+	c.patient(m)
 	want := c.ref.log[c.seen]
 	if m != want && !c.like(m, want) {
 		c.w.violated("client %d gets %q %q, and a server of its own would have said %q %q", c.number, m.typ, m.body, want.typ, want.body)
@@ -188,6 +190,22 @@ func (c *simClient) message(m said) {
 		c.fatal = true
 	}
 	c.seen++
+}
+
+// patient holds that nobody who pipelines keeps a backend for long.
+func (c *simClient) patient(m said) {
+	switch {
+	case m.typ == 'G', m.typ == 'Z' && m.body != "I", c.lease.Pinned() != PinNone, c.place.cancels > 0:
+		c.rests = -1
+	case m.typ == 'Z' && c.rests >= 0:
+		c.rests++
+	}
+	if c.rests > 2*fairShare && c.terms.Transaction {
+		c.w.violated("client %d has had backend %d for %d Queries and Syncs", c.number, c.place.number, c.rests)
+	}
+	if c.terms.Transaction {
+		c.w.Seen.patience = max(c.w.Seen.patience, c.rests)
+	}
 }
 
 // hear takes what the client is told of a setting, which PostgreSQL tells when it has changed.

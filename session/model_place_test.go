@@ -43,6 +43,7 @@ type place struct {
 	ended    bool // the proxy has seen the end of its stream
 	finish   verdict
 	rejected bool // it did not let a context be entered
+	east     bool // its time zone is another one
 	undying  int  // steps that it lives on after it was given up
 }
 
@@ -126,7 +127,12 @@ func (b *place) unasked() {
 	case 1:
 		b.pg.pass(message('A', "\x00\x00\x00\x01channel\x00payload\x00"))
 	default:
-		b.pg.pass(wire.AppendParameterStatus(nil, "TimeZone", "UTC"))
+		if b.mode == modeIdle && len(b.rest)+len(b.pg.sent) == 0 { // and is read at once
+			b.east = !b.east
+			b.pg.pass(wire.AppendParameterStatus(nil, "TimeZone", map[bool]string{false: "UTC", true: "CET"}[b.east]))
+			b.pg.flush()
+			b.pg.sent = b.pg.sent[b.take(b.pg.sent):]
+		}
 	}
 	b.pg.flush()
 }

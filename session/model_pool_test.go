@@ -115,6 +115,9 @@ func (w *world) granting(c *simClient, b *place, later int) {
 		if !pg.dead && len(pg.portals) > 0 {
 			w.violated("backend %d is granted with portals that another session left", b.number)
 		}
+		if !pg.dead && pg.left != 0 && w.owner(pg.left) != c {
+			w.violated("backend %d is granted to client %d with what client %d has left in it", b.number, c.number, w.owner(pg.left).number)
+		}
 		b.checkShelf()
 		return
 	}
@@ -149,7 +152,7 @@ func (w *world) openStep() bool {
 	b := &place{w: w, number: w.number, slot: slot, proven: true}
 	b.pg = newPostgres(b, 1+w.rand.IntN(8192))
 	b.pg.runs = w.runs
-	b.be = &Backend{PID: uint32(w.number), Params: newParameters(map[string]string{"application_name": "", "DateStyle": ""}), Created: w.now}
+	b.be = &Backend{PID: uint32(w.number), Params: newParameters(map[string]string{"application_name": "", "DateStyle": "", "TimeZone": "UTC"}), Created: w.now}
 	if w.utf8 {
 		b.be.Params.set("client_encoding", "UTF8")
 		b.be.Params.set("server_encoding", "UTF8")

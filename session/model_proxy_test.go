@@ -125,7 +125,7 @@ func (c *simClient) granted(b *place) {
 	}
 	c.w.Seen.leases++
 	c.place, b.client, b.last, b.mode = b, c, c, modeLeased
-	b.finish, b.proven, c.asking = remain, false, false
+	b.finish, b.proven, c.asking, c.rests = remain, false, false, 0
 	var out Out
 	var err error
 	if c.lease == nil {
@@ -163,6 +163,7 @@ func (c *simClient) entered() {
 		for _, r := range reported {
 			c.told[r.name] = c.place.be.Params.Value(r.name)
 		}
+		c.told["TimeZone"] = c.place.be.Params.Value("TimeZone")
 	}
 	c.welcomed = true
 	c.stalled = len(c.rest) > 0
@@ -205,6 +206,9 @@ func (c *simClient) yield() {
 	c.w.note("client $a yields backend $b", c.number, b.number, 0)
 	reusable := c.lease.Detach()
 	c.place = nil
+	if zone := b.be.Params.Value("TimeZone"); zone != c.told["TimeZone"] {
+		c.w.violated("client %d believes that its TimeZone is %q, and on backend %d it is %q", c.number, c.told["TimeZone"], b.number, zone)
+	}
 	if reusable && !b.tainted && !b.ended {
 		b.park()
 	} else {

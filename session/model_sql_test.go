@@ -14,7 +14,7 @@ import (
 //
 //	select ID ROWS [PAD]    rows with the id and all settings as they are
 //	insert ID               nothing but its being run
-//	slow ID                 ends when the world says so
+//	slow ID                 ends when the world says so, and leaves something in the session
 //	fail ID                 an error
 //	copy ID in              COPY FROM STDIN
 //	copy ID out ROWS        COPY TO STDOUT
@@ -169,6 +169,7 @@ func (p *postgres) run(text string, q *portal, limit int) {
 		}
 	case w[0] == "slow":
 		p.host.ran(p, id)
+		p.left = id
 		p.await(id, text, q, false)
 		return
 	case w[0] == "copy" && w[2] == "in":
@@ -265,6 +266,7 @@ func (p *postgres) utility(w []string, q *portal) (tag, code string) {
 		p.settings.resetAll()
 		p.deallocateAll()
 		p.commit()
+		p.left = 0
 		return "DISCARD ALL", ""
 	case "deallocate":
 		return p.deallocate(strings.ToLower(w[1]))

@@ -66,8 +66,11 @@ func newWorld(seed uint64, ids []auth.Identity) *world {
 		rand: r, now: time.Unix(1_000_000, 0), spec: modelSpec, owners: make([]*simClient, 1), fates: map[[2]int]fate{}, runs: map[int]int{},
 		guarded: r.IntN(4) > 0, chunk: []int{0, 0, 1, 7, 100}[r.IntN(5)], faults: r.IntN(2) == 0, toCome: 20 + r.IntN(60), depth: 20, crowd: []int{3, 24, 24}[r.IntN(3)],
 	}
-	if w.chunk == 0 && r.IntN(3) == 0 {
+	switch {
+	case w.chunk == 0 && r.IntN(3) == 0:
 		w.depth = 2000
+	case w.chunk == 0:
+		w.depth = 300
 	}
 	w.cfg = PoolConfig{
 		Size: 1 + r.IntN(6), Wait: []time.Duration{0, time.Minute}[r.IntN(2)], Idle: time.Minute, Lifetime: time.Hour,
@@ -175,4 +178,5 @@ func (s *tally) add(o tally) {
 	s.rejected += o.rejected
 	s.settled += o.settled
 	s.recalls += o.recalls
+	s.patience = max(s.patience, o.patience)
 }
