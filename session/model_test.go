@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -157,26 +158,7 @@ func TestModel(t *testing.T) {
 		total.add(seen)
 	}
 	t.Logf("%d seeds, %d steps: %+v", seeds, steps, total)
-}
-
-func (s *tally) add(o tally) {
-	s.sessions += o.sessions
-	s.rows += o.rows
-	s.leases += o.leases
-	s.resets += o.resets
-	s.pooled += o.pooled
-	s.discarded += o.discarded
-	s.refusals += o.refusals
-	s.cancels += o.cancels
-	s.hits += o.hits
-	s.adrift += o.adrift
-	s.turns += o.turns
-	s.trusted += o.trusted
-	s.pins += o.pins
-	s.follows += o.follows
-	s.reloads += o.reloads
-	s.rejected += o.rejected
-	s.settled += o.settled
-	s.recalls += o.recalls
-	s.patience = max(s.patience, o.patience)
+	if never := total.never(steps); len(never) > 0 {
+		t.Errorf("in %d steps there was never: %s", steps, strings.Join(never, ", "))
+	}
 }

@@ -53,11 +53,6 @@ type flight struct {
 	place *place
 }
 
-// tally counts what a run has seen, so that a run that sees nothing is not taken for a good one.
-type tally struct {
-	sessions, rows, leases, resets, pooled, discarded, refusals, cancels, hits, adrift, turns, trusted, pins, follows, reloads, rejected, settled, recalls, patience int
-}
-
 // event is one step, for the trace: $a, $b and $n stand in what for the numbers.
 type event struct {
 	what    string
