@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"testing"
 )
@@ -87,5 +88,51 @@ func TestACancelIsOfTheTransactionThatWaits(t *testing.T) {
 	}
 	if got := p.as(1, query("insert 3")); got != "CZZ" {
 		t.Errorf("the transaction behind that is answered with %s", got)
+	}
+}
+
+// elsewhere has the session of the lease go on with its next transaction on a clean backend.
+func (p *party) elsewhere() {
+	p.t.Helper()
+	var out Out
+	p.lease.Detach()
+	p.be = &Backend{Params: p.be.Params}
+	p.pg = newPostgres(dialogHost{p.dialog}, 1<<20)
+	if p.err = p.lease.Resume(p.terms, p.be, &out); p.err != nil || p.lease.turn.ahead != aheadDue {
+		p.t.Fatal("nothing is to be entered ahead", p.err)
+	}
+	p.dialog.sent(&out)
+	p.got, p.raw = nil, nil
+}
+
+// TestWhatPassesBehindAnEnteringAheadIsCounted, or the answer to it would not be known for what it is.
+func TestWhatPassesBehindAnEnteringAheadIsCounted(t *testing.T) {
+	p := newParty(t, &Terms{Guard: NewGuard(GuardConfig{Context: GuardEnforce, Reserved: modelSpec.Names()}), MaxPrepared: 10})
+	p.as(1, parse("", "select 1 1 , set_config('app.current_tenant_id', $1, false)"))
+	p.elsewhere()
+	if p.say(parse("", "insert 2"), message('S')); p.types() != "1Z" || len(p.lease.bindings.statements) != 0 {
+		t.Errorf("the client gets %s, and %d statements that bind are believed to be there", p.types(), len(p.lease.bindings.statements))
+	}
+	if got := p.as(1, bindValue("", "", "b"), execute("", 0)); got != "2CZ" {
+		t.Errorf("a Bind of another statement is answered with %s", got)
+	}
+}
+
+// TestAContextThatWasRolledBackIsNotConfirmed, although PostgreSQL has answered with the right values before.
+func TestAContextThatWasRolledBackIsNotConfirmed(t *testing.T) {
+	for tag, want := range map[string]error{"COMMIT": nil, "ROLLBACK": errUncommitted} {
+		p := newParty(t, &Terms{})
+		p.as(1, query("insert 1"))
+		p.elsewhere()
+		p.rest = query("insert 2")
+		p.take()
+		p.answer(join(
+			message('1'), message('2'), message('C', "BEGIN\x00"),
+			message('1'), message('2'), message('D', string(dataRow("a", "true", "user of a"))), message('C', "SELECT 1\x00"), message('3'),
+			message('1'), message('2'), message('C', tag+"\x00"), message('3'),
+		))
+		if !errors.Is(p.err, want) || p.lease.began != (want == nil) {
+			t.Errorf("%s: error %v, the context is believed to be there: %v", tag, p.err, p.lease.began)
+		}
 	}
 }
