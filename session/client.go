@@ -280,10 +280,12 @@ func (l *Lease) refuse(m wire.Frame, out *Out) error {
 		typ = m.Type
 	}
 	l.turn.done = false
-	if !l.owed.sent(typ, refused) {
+	runs := l.owed.sent(typ, refused)
+	if !runs {
 		l.denials = l.denials[:len(l.denials)-1] // skipped by PostgreSQL: never answered
 	}
 	if l.names != nil {
+		l.names.inert = l.names.inert && !runs // what takes its place is read, at any rate
 		l.record(m, true)
 	}
 	const text = "refused by tenantgate"

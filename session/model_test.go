@@ -16,6 +16,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("seed", 0, "run the model with this seed only; 0: with as many as there is time for")
+	modelFirst = flag.Uint64("model.first", 1, "the seed to begin with")
 	modelSteps = flag.Int("model.steps", 1_500_000, "steps after which a run of the model must have ended")
 	modelTrace = flag.Int("model.trace", 40, "how many steps to show of a run of the model that failed")
 	modelTime  = flag.Duration("model.time", 0, "how long to run the model; 0: 10s, 20s with the race detector")
@@ -142,7 +143,7 @@ func TestModel(t *testing.T) {
 	var total tally
 	steps, seeds := 0, 0
 	for begin := time.Now(); time.Since(begin) < budget; seeds++ {
-		seed := uint64(seeds + 1)
+		seed := *modelFirst + uint64(seeds)
 		var seen tally
 		n := 0
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
