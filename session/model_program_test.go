@@ -227,11 +227,7 @@ func (c *simClient) sync() []byte {
 
 // padded makes a statement longer than the buffer, or nearly.
 func (c *simClient) padded(text string) string {
-	text = "/*" + strings.Repeat("x", c.w.rand.IntN(3*c.w.terms.StatementBuffer)) + "*/ " + text
-	if strings.Contains(text, evil) && len(text)+1 > c.w.terms.StatementBuffer {
-		c.doomed = true
-	}
-	return text
+	return "/*" + strings.Repeat("x", c.w.rand.IntN(3*c.w.terms.StatementBuffer)) + "*/ " + text
 }
 
 // refusedOp is a statement that the guard refuses; without a guard it is an ordinary one.
@@ -248,6 +244,7 @@ func (c *simClient) refusedOp() []byte {
 		text = c.padded(text)
 	}
 	if r.IntN(2) == 0 {
+		c.doomed = c.doomed || len(text)+1 > c.w.terms.StatementBuffer // refused when part of it has passed
 		return c.simple(text)
 	}
 	return append(c.extended("", "", "set app.user_id = "+evil, 0), c.maybeSync()...)
