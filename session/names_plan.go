@@ -20,7 +20,9 @@ func (l *Lease) plan(m wire.Frame) step {
 		return resync
 	}
 	if l.owed.skipping || l.owed.fed() {
-		n.inert = true // it is skipped, or ends the connection
+		n.inert = true // it is skipped, or ends the COPY
+		// … unless that has ended already, by a cancel: what it has done then is not known.
+		n.untracked = n.untracked || !l.owed.skipping && !harmless(m.Type)
 		return forward
 	}
 	switch m.Type {
@@ -95,13 +97,24 @@ func (l *Lease) planUse(m wire.Frame, name []byte) step {
 		return refuse
 	case s != forward || o == nil:
 		return s
-	case m.Type == 'B' && o.does.runs:
+	case m.Type == 'B' && o.does.runs && !n.parsing(o):
 		if !n.fetched && l.planNamed(n.body(o)) == await {
 			return await
 		}
 		return l.planFetch()
 	}
 	return forward
+}
+
+// parsing says that o is what a Parse of the client's makes of it that is not answered:
+// what that one needs was planned for.
+func (n *names) parsing(o *own) bool {
+	for i := len(n.pending) - 1; i >= n.head; i-- {
+		if e := &n.pending[i]; e.own == o && e.number == o.number {
+			return e.what == 'P'
+		}
+	}
+	return false
 }
 
 // planParse is for a Parse: the client may have a statement of its name already.

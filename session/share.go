@@ -45,7 +45,7 @@ func (l *Lease) attach(out *Out) error {
 	if l.names != nil {
 		l.names.begins(&b.shelf)
 	}
-	if b.carried == l.entry && len(b.moved) == 0 && l.told.none() {
+	if b.carried == l.entry && len(b.moved) == 0 && l.told.none() && b.Params == l.welcome {
 		l.began = true
 		return nil
 	}
