@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // TestTheSealSurvivesDumpAndRestore dumps a sealed database without its keys and
@@ -138,5 +141,30 @@ func TestTheSealHoldsOnAStandby(t *testing.T) {
 	query(t, c, "RESET ALL")
 	if got := one(t, c, state); got != "f uuid 10 "+tenantA.id {
 		t.Errorf("entered again after the promotion: %s", got)
+	}
+}
+
+// TestEnteringAgainHasATimeLimit: behind RESET ALL a lock on the key's table holds the
+// entering up, and neither a client that stays nor one that has gone keeps its place.
+func TestEnteringAgainHasATimeLimit(t *testing.T) {
+	pg := sharedPostgres(t)
+	database := newSealable(t, pg)
+	p := sealedProxy(t, pg, database, with("timeouts/server_reset_timeout", "700ms"))
+	for _, how := range []string{"stays", "FIN"} {
+		t.Run(how, func(t *testing.T) {
+			w := p.as(tenantA).login(t)
+			defer w.close()
+			lock, err := pgconn.Connect(t.Context(), pg.superDSN(database))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lock.Close(context.Background())
+			query(t, lock, "BEGIN; LOCK TABLE tenantgate.key IN ACCESS EXCLUSIVE MODE")
+			w.do(simple("RESET ALL"))
+			depart(w, how)
+			eventually(t, 5*time.Second, "the backend is given up", func() bool {
+				return p.metrics(t).sum("server_connections", `state="active"`) == 0
+			})
+		})
 	}
 }

@@ -27,11 +27,15 @@ var another = map[string]struct{ name, prepares, runs string }{
 // spelt: not even of the same principal, and least of all one that sets the context.
 func TestNobodyExecutesAnothersStatement(t *testing.T) {
 	pg := startPostgres(t)
-	p := inTransactions(t, pg, 1)
 	for text, value := range map[string]string{
-		"SELECT set_config('app.current_tenant_id', $1, false)": "'" + tenantB.id + "'",
+		"SELECT set_config('app.current_tenant_id', $1, false)": "'" + tenantB.id + "'", // keeps its backend
 		"SELECT 'SECRET', $1::text":                             "'x'",
 	} {
+		size := 1
+		if strings.Contains(text, "set_config") {
+			size = 2
+		}
+		p := inTransactions(t, pg, size)
 		for how, c := range another {
 			t.Run(text+"/"+how, func(t *testing.T) {
 				owner, other := p.as(tenantA).login(t), p.as(tenantA).login(t)
@@ -50,6 +54,48 @@ func TestNobodyExecutesAnothersStatement(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestABoundContextIsNotPreparedAgain: what the guard holds a Bind to belongs to the
+// Parse that the client has sent. The proxy may believe that PostgreSQL has refused the
+// next one, by an encoding that is not in force any more.
+func TestABoundContextIsNotPreparedAgain(t *testing.T) {
+	pg := startPostgres(t)
+	p := inTransactions(t, pg, 2, with("timeouts/query_wait_timeout", "5s"))
+	forge := join(bind("", "", tenantB.id), execute("", 0), syncMessage)
+	a, b := p.as(tenantA).login(t), p.as(tenantB).login(t)
+	a.do(parse("latin", "SET client_encoding = 'LATIN1'"), syncMessage)
+	a.do(parse("", "SELECT set_config('app.current_tenant_id', $1, false)"), syncMessage)
+	a.send(join(bind("", "latin"), execute("", 0), syncMessage, parse("", "SELECT 1 /*\xe9*/"), syncMessage))
+	a.until('Z', 2)
+	b.do(simple("SELECT 1"))
+	a.do(forge)
+	if got := a.value("SELECT current_setting('app.current_tenant_id')"); got != tenantA.id {
+		t.Errorf("the tenant is %s", got)
+	}
+}
+
+// TestNobodysStatementIsRunUnseen where the proxy cannot tell what PostgreSQL makes of
+// what the client has sent in front.
+func TestNobodysStatementIsRunUnseen(t *testing.T) {
+	pg := startPostgres(t)
+	p := inTransactions(t, pg, 1)
+	for name, unseen := range map[string][]byte{
+		"behind a change of the encoding":   join(simple("SET client_encoding = 'LATIN1'"), simple("EXECUTE zz /*\xe9*/")),
+		"under a name that is only pledged": join(parse("", "bad"), parse("zz", "SELECT 'mine'"), syncMessage, simple("EXECUTE --\rzz")),
+		"amid a COPY that has failed":       join(simple("CREATE TEMP TABLE c (i int)"), simple("COPY c FROM STDIN"), copyData("none\n"), simple("EXECUTE zz")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			owner, other := p.as(tenantA).login(t), p.as(tenantA).login(t)
+			defer depart(owner, "Terminate")
+			defer other.close()
+			owner.do(parse("zz", "SELECT 'SECRET'"), syncMessage)
+			other.send(unseen, terminate)
+			if got := show(other.rest(10 * time.Second)); strings.Contains(got, "SECRET") {
+				t.Error(got)
+			}
+		})
 	}
 }
 

@@ -300,7 +300,7 @@ func (b *backend) deadline(now int64) {
 	b.due = 0
 	switch b.mode {
 	case backendLeased:
-		if l := b.client.lease; !l.Entered() || l.Early() {
+		if l := b.client.lease; !l.Entered() || l.Early() || l.Occupied() {
 			b.client.end(&refusal{reason: endServer, cause: errSlowEnter})
 		}
 	case backendTesting:

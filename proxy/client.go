@@ -338,15 +338,28 @@ func (c *client) serverGone() {
 	c.end(&refusal{reason: endServerGone, quiet: c.lease.Farewell()})
 }
 
+// timeProxy bounds what the backend does for the proxy amid a session: the context is
+// entered again, or settings are read back.
+func (c *client) timeProxy() {
+	b := c.backend
+	switch occupied := c.lease.Occupied(); {
+	case occupied && b.due == 0:
+		b.timeout(c.db.timeouts().ServerReset)
+	case !occupied && b.due != 0 && c.lease.Entered() && !c.lease.Early():
+		b.timeout(0)
+	}
+}
+
 // step decides what follows from the last bytes, in either direction: whether
 // the session is over, and who may be read.
 func (c *client) step() {
 	if c.ended || c.backend == nil {
 		return
 	}
-	if why := c.lease.Pinned(); why != c.pin {
+	if why := c.lease.Pinned(); why != c.pin && (why == session.PinNone || c.lease.Idle()) {
 		c.keeps(why)
 	}
+	c.timeProxy()
 	if c.goodbye && (!c.lease.Busy() || c.lease.AwaitsClient()) {
 		c.end(&refusal{reason: endClient})
 		return

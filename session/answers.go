@@ -29,7 +29,6 @@ type answers struct {
 	before   int8 // entries of an entering ahead among them
 	coming   int8 // that many will be pushed in front of the next message
 	adrift   bool // PostgreSQL may be skipping, by what became of a doubted Sync
-	feeding  feeding
 }
 
 // entry is one forwarded message that is still owed an answer: its type in the
@@ -90,9 +89,6 @@ var errDesync = errors.New("backend answered out of turn")
 var errAdrift = errors.New("a Sync inside of a COPY that failed leaves open what is skipped")
 
 func (a *answers) push(e entry) {
-	if e == 'S' {
-		a.feeding.syncs(a)
-	}
 	if a.n == len(a.ring) {
 		grown := make([]entry, max(16, 2*len(a.ring)))
 		for i := range a.n {
@@ -194,6 +190,17 @@ func (a *answers) waiting() bool {
 		}
 	}
 	return false
+}
+
+// lastRunning is the number of the last entry for which PostgreSQL runs something of the
+// client's; 0: there is none.
+func (a *answers) lastRunning() uint64 {
+	for i := a.n - 1; i >= 0; i-- {
+		if e := a.at(i); e != doubted && e != copyEnd && !e.is(ahead) {
+			return a.through() + 1 + uint64(i)
+		}
+	}
+	return 0
 }
 
 // sent records a message of type typ that goes to the backend now, with flags

@@ -7,53 +7,20 @@ func (a *answers) wantsData() bool {
 	if !a.copying {
 		return false
 	}
-	return a.behindCopy().wants
+	ended := false
+	for i := 1; i < a.n; i++ {
+		switch e := a.at(i); {
+		case e == copyEnd:
+			ended = true
+		case !ended && e != 'S', ended && e.endsCycle():
+			return false
+		}
+	}
+	return !ended || a.front().extended()
 }
 
 // fed says that a COPY FROM STDIN takes what is sent now for its data.
-func (a *answers) fed() bool {
-	if !a.copying {
-		return false
-	}
-	f := a.behindCopy()
-	return f.wants && !f.ended
-}
-
-// feeding is what is queued behind the front entry, a COPY FROM STDIN, comes to. It is
-// asked for every CopyData, and PostgreSQL takes Syncs by the thousand among them.
-type feeding struct {
-	pushed uint64 // of answers, when it was found out
-	n      int    // likewise
-	wants  bool   // data
-	ended  bool   // there is a copyEnd
-}
-
-// behindCopy looks at what is queued, if that has changed.
-func (a *answers) behindCopy() feeding {
-	f := &a.feeding
-	if f.pushed == a.pushed && f.n == a.n {
-		return *f
-	}
-	*f = feeding{pushed: a.pushed, n: a.n, wants: true}
-	for i := 1; i < a.n && f.wants; i++ {
-		switch e := a.at(i); {
-		case e == copyEnd:
-			f.ended = true
-		case !f.ended && e != 'S', f.ended && e.endsCycle():
-			f.wants = false
-		}
-	}
-	f.wants = f.wants && (!f.ended || a.front().extended())
-	return *f
-}
-
-// syncs notes that a Sync is pushed, which changes nothing while the COPY is not ended.
-func (f *feeding) syncs(a *answers) {
-	if a.copying && f.pushed == a.pushed && f.n == a.n && !f.ended {
-		f.pushed++
-		f.n++
-	}
-}
+func (a *answers) fed() bool { return a.copying && a.wantsData() && !a.queued(copyEnd) }
 
 // lost says that it is open whether PostgreSQL would skip what is sent now.
 func (a *answers) lost() bool { return a.adrift && !a.queued('S') }

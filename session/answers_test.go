@@ -2,7 +2,6 @@ package session
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -216,29 +215,5 @@ func TestAnswersBoundWhatTheyRemember(t *testing.T) {
 	}
 	if a.n != 0 || a.ring != nil {
 		t.Errorf("%d entries, and a ring of %d is kept", a.n, len(a.ring))
-	}
-}
-
-// TestWhatIsBehindACopyIsKnownWithoutLooking compares what is remembered of it with what is there.
-func TestWhatIsBehindACopyIsKnownWithoutLooking(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
-		var a answers
-		a.push([...]entry{'Q', 'E'}[r.IntN(2)])
-		a.copying = true
-		for range r.IntN(12) {
-			switch e := [...]entry{'S', 'S', 'S', 'Q', copyEnd, 'S' | injected, 0}[r.IntN(7)]; {
-			case e != 0:
-				a.push(e)
-			case a.n > 1:
-				a.pop()
-			}
-			anew := a
-			anew.feeding = feeding{}
-			if a.wantsData() != anew.wantsData() || a.fed() != anew.fed() {
-				t.Fatalf("behind %q it is thought that data are wanted: %v, fed: %v", a.ring, a.wantsData(), a.fed())
-			}
-		}
 	}
 }

@@ -93,10 +93,38 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 	return c.to, nil
 }
 
+// maxBehindCopy is how many messages may be owed an answer while a COPY FROM STDIN runs:
+// PostgreSQL takes Syncs without end there, and what is behind one is looked at often.
+const maxBehindCopy = 256
+
+var (
+	errMuchBehindCopy = &wire.Violation{Text: "too many messages amid the data of a COPY"}
+	errAmidCopy       = &wire.Violation{Text: "a message that is none of the COPY that runs"}
+)
+
+// amidCopy looks at what a client sends amid the data of a COPY. In transaction mode a
+// message that ends it ends the session: PostgreSQL refuses that, but runs it where the
+// COPY has failed already, and then the proxy would not have seen what was run.
+func (l *Lease) amidCopy(m wire.Frame) error {
+	switch {
+	case !l.owed.copying && l.owed.front() != doubted:
+		return nil
+	case l.owed.n > maxBehindCopy:
+		return errMuchBehindCopy
+	case l.terms.Transaction && !l.owed.skipping && !harmless(m.Type) && l.owed.fed():
+		return errAmidCopy
+	}
+	return nil
+}
+
 // takes lets a message pass, or what stands in its place; false: it is left for later.
 func (l *Lease) takes(m wire.Frame, c *passing) (bool, error) {
 	if l.owed.lost() && !harmless(m.Type) {
 		return false, errAdrift
+	}
+	if err := l.amidCopy(m); err != nil {
+		c.pass()
+		return false, err
 	}
 	step, effects := l.decide(m, &c.out.judge)
 	if step == await || step == ask {

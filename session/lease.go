@@ -247,6 +247,10 @@ func (l *Lease) Answered(number uint64) bool { return l.stay == nil || l.owed.th
 // Entering says that the context is being entered again at this moment.
 func (l *Lease) Entering() bool { return l.stay != nil && l.began && l.owed.ours > 0 }
 
+// Occupied says that PostgreSQL works for the proxy at this moment, amid the session:
+// the context is entered again, or settings are read back.
+func (l *Lease) Occupied() bool { return l.stay != nil && l.began && l.owed.front().is(injected) }
+
 // Running says that PostgreSQL works on statements of the client, as far as can be
 // seen: it has a whole message that it did not answer. A message of which it
 // waits for the rest is none yet.

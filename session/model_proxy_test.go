@@ -268,9 +268,15 @@ func (c *simClient) serverFault(err error) {
 	c.end("enter failed")
 }
 
-// adrift says that the session ends because of a Sync that a COPY may have swallowed, and that it may.
+// adrift says that the session ends because of a Sync that a COPY may have swallowed, and that it may, or
+// because of what it has sent amid a COPY.
 func (c *simClient) adrift(err error) bool {
-	if !errors.Is(err, errAdrift) {
+	switch {
+	case errors.Is(err, errAmidCopy):
+		return c.lease.terms.Transaction
+	case errors.Is(err, errMuchBehindCopy):
+		return c.w.depth > maxBehindCopy
+	case !errors.Is(err, errAdrift):
 		return false
 	}
 	c.w.Seen.adrift++

@@ -89,7 +89,7 @@ type own struct {
 	name   string
 	is     version // none: the client has no such statement
 	shown  shown   // how it was described to the client
-	unkept bool    // its Parse is not kept: the client keeps its backend
+	unkept bool    // its Parse is not kept, or must not be sent again: the client keeps its backend
 	size   int     // what is counted for it
 	does   deeds
 	owed   int // messages about it that are not answered
@@ -105,6 +105,7 @@ type deeds struct {
 	stirs bool
 	sets  settingSet
 	runs  bool // other prepared statements, by SQL
+	binds bool // a parameter takes the value of a setting of the context
 }
 
 // begins is called when the lease takes a backend.

@@ -63,6 +63,10 @@ func (l *Lease) resolve(m wire.Frame, owner entry, code string) {
 			n.pending = nil
 		}
 		n.compact()
+	} else if n.head >= maxPending {
+		rest := copy(n.pending, n.pending[n.head:])
+		clear(n.pending[rest:])
+		n.pending, n.head = n.pending[:rest], 0
 	}
 }
 

@@ -55,7 +55,7 @@ func (l *Lease) refer(o *own, name []byte, used bool) step {
 		if !there || h.is == doubtful {
 			n.todo = append(n.todo, todo{what: standIn, own: o})
 		}
-	case o.unkept: // it stays where it was, or its text means something else now
+	case o.unkept, o.does.binds: // it stays where it was, or its text means something else now, or may set anything
 		if there {
 			n.todo = append(n.todo, todo{cleared, o, h})
 		}

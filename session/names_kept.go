@@ -21,7 +21,7 @@ func (l *Lease) keepUnnamed(m wire.Frame, v deeds) effect {
 	n := l.names
 	l.change++
 	e := effect{what: 'P', is: version{session: l.entry.Session, change: l.change}, does: v, unsettled: n.unsettled}
-	if e.unkept = !m.Whole() || l.backend.otherwise() || len(m.Body) > maxKept-n.bytes; !e.unkept {
+	if e.unkept = !m.Whole() || v.binds || l.backend.otherwise() || len(m.Body) > maxKept-n.bytes; !e.unkept {
 		n.compact()
 		if e.unkept = len(n.kept)+len(m.Body) > maxKept; !e.unkept {
 			e.from = len(n.kept)
@@ -46,8 +46,8 @@ func (n *names) compact() {
 		}
 		n.from, n.to = from, from
 	}
-	if from == 0 {
-		return
+	if from < len(n.kept)/2 && len(n.kept) < maxKept/2 || from == 0 {
+		return // for the next ones
 	}
 	rest := copy(n.kept, n.kept[from:])
 	if n.kept = n.kept[:rest]; cap(n.kept) > large && rest < cap(n.kept)/4 {

@@ -6,6 +6,10 @@ import (
 	"github.com/tenantgate/tenantgate/wire"
 )
 
+// maxPending bounds the messages about prepared statements that are not answered: each is
+// looked at when others are.
+const maxPending = 512
+
 // plan looks at a message of the client's before anything else does, and decides what
 // is sent in front of it: todo. await means that more of the message is needed, or that
 // it waits for an answer, until; ask that todo is sent now and answered before the message
@@ -20,10 +24,11 @@ func (l *Lease) plan(m wire.Frame) step {
 		return resync
 	}
 	if l.owed.skipping || l.owed.fed() {
-		n.inert = true // it is skipped, or ends the COPY
-		// … unless that has ended already, by a cancel: what it has done then is not known.
-		n.untracked = n.untracked || !l.owed.skipping && !harmless(m.Type)
+		n.inert = true // it is skipped, or belongs to the COPY
 		return forward
+	}
+	if len(n.pending)-n.head >= maxPending {
+		return n.wait(n.pending[len(n.pending)-maxPending/2].number, l.owed.unsynced)
 	}
 	switch m.Type {
 	case 'B':
@@ -164,6 +169,9 @@ func (l *Lease) planDrop(m wire.Frame, body []byte) step {
 		text, _, ok := wire.CString(body)
 		if n.inert = !ok || m.Type == 'Q' && len(text)+1 != len(body); !n.inert {
 			n.inert, n.unsettled = l.backend.unreadable(text)
+			if n.inert && l.owed.n > int(l.owed.before) { // what runs may change the encoding
+				n.inert, n.unsettled = false, true
+			}
 		}
 	default:
 		n.unsettled = true
@@ -184,8 +192,8 @@ func (l *Lease) planFetch() step {
 		if t.what != supplied {
 			continue
 		}
-		if l.owed.betweenBatches() && l.owed.n > int(l.owed.before) {
-			return l.names.wait(l.owed.pushed, false) // what runs would pass for the proxy's own
+		if last := l.owed.lastRunning(); last > 0 && l.owed.betweenBatches() {
+			return l.names.wait(last, false) // what runs would pass for the proxy's own
 		}
 		l.names.fetching = true
 		return ask

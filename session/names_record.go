@@ -117,7 +117,7 @@ func (l *Lease) recordParse(m wire.Frame, v deeds) {
 	}
 	e := effect{number: l.owed.pushed, what: 'P', own: o, does: v}
 	size := len(m.Body) + ownOverhead
-	if e.unkept = !m.Whole() || l.backend.otherwise() || size > maxKept-n.bytes; e.unkept {
+	if e.unkept = !m.Whole() || v.binds || l.backend.otherwise() || size > maxKept-n.bytes; e.unkept {
 		l.change++
 		e.is = version{session: l.entry.Session, change: l.change}
 	} else {

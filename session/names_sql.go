@@ -21,7 +21,9 @@ func (l *Lease) planSQL(sql []byte, v *Verdict) step {
 	if n == nil {
 		return forward
 	}
-	n.will = deeds{pin: f.Pin, stirs: f.Stirs, sets: changes(f)}
+	// What binds the context is not sent again: only the Binds of the client's own Parse
+	// are held to the session's values.
+	n.will = deeds{pin: f.Pin, stirs: f.Stirs, sets: changes(f), binds: v.Bound()}
 	if n.inert || !f.Execute && !f.Stirs && f.Pin == PinNone || !f.DeallocateAll && f.Pin != PinUnknown && !aboutStatements(sql) {
 		return forward
 	}
@@ -42,6 +44,11 @@ func (l *Lease) planSQL(sql []byte, v *Verdict) step {
 // DEALLOCATE.
 func (l *Lease) planNamed(sql []byte) step {
 	n := l.names
+	for i := len(n.pending) - 1; i >= n.head; i-- { // what is pledged by another batch may be skipped
+		if o := n.pending[i].own; o != nil && o.stay == n.stay && o.number == n.pending[i].number && o.batch != l.batch {
+			return n.wait(o.number, false)
+		}
+	}
 	for h := l.backend.shelf.oldest; h != nil; h = h.newer {
 		o := n.all[h.name]
 		own := o != nil && (o == n.at || o.stay == n.stay || o.is == h.is) // or planned for already
@@ -102,17 +109,27 @@ func identifier(sql []byte) string {
 	sql = skipBlank(sql)
 	var name []byte
 	if rest, quoted := bytes.CutPrefix(sql, []byte{'"'}); quoted {
-		end := bytes.IndexByte(rest, '"')
-		if end < 0 || bytes.HasPrefix(rest[end:], []byte(`""`)) {
-			return "" // an odd name
+		for {
+			part, more, ended := bytes.Cut(rest, []byte{'"'})
+			if !ended {
+				return ""
+			}
+			if name = append(name, part...); !bytes.HasPrefix(more, []byte{'"'}) {
+				break
+			}
+			name, rest = append(name, '"'), more[1:]
 		}
-		name = rest[:end]
 	} else {
 		end := 0
 		for end < len(sql) && isNamePart(sql[end]) {
 			end++
 		}
-		name = bytes.ToLower(sql[:end])
+		name = bytes.Map(func(r rune) rune {
+			if r >= 'A' && r <= 'Z' {
+				r += 'a' - 'A'
+			}
+			return r
+		}, sql[:end])
 	}
 	return string(cutName(name))
 }
@@ -130,20 +147,29 @@ func cutName(name []byte) []byte {
 	return name[:end]
 }
 
+// maxBlank is how far a name is looked for.
+const maxBlank = 1 << 10
+
 // skipBlank cuts blanks and comments that a text begins with.
 func skipBlank(sql []byte) []byte {
+	sql = sql[:min(len(sql), maxBlank)] // it is asked for every word of some texts
 	for {
 		sql = bytes.TrimLeft(sql, " \t\n\v\f\r")
-		var end string
+		end := 0
 		switch {
 		case bytes.HasPrefix(sql, []byte("--")):
-			end = "\n"
+			end = bytes.IndexAny(sql, "\r\n") + 1
 		case bytes.HasPrefix(sql, []byte("/*")):
-			end = "*/"
+			if end = bytes.Index(sql[2:], []byte("*/")) + 2; end >= 2 {
+				end += 2
+			}
 		default:
 			return sql
 		}
-		_, sql, _ = bytes.Cut(sql, []byte(end))
+		if end < 2 {
+			return nil
+		}
+		sql = sql[end:]
 	}
 }
 
