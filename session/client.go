@@ -93,8 +93,8 @@ func (l *Lease) FromClient(p []byte, out *Out) (n int, err error) {
 	return c.to, nil
 }
 
-// maxBehindCopy is how many messages may be owed an answer while a COPY FROM STDIN runs:
-// PostgreSQL takes Syncs without end there, and what is behind one is looked at often.
+// maxBehindCopy is how many messages may be owed an answer while a COPY FROM STDIN wants
+// data: PostgreSQL takes Syncs without end there, and what is behind it is looked at often.
 const maxBehindCopy = 256
 
 var (
@@ -106,12 +106,12 @@ var (
 // message that ends it ends the session: PostgreSQL refuses that, but runs it where the
 // COPY has failed already, and then the proxy would not have seen what was run.
 func (l *Lease) amidCopy(m wire.Frame) error {
+	a := &l.owed
 	switch {
-	case !l.owed.copying && l.owed.front() != doubted:
-		return nil
-	case l.owed.n > maxBehindCopy:
+	case !a.copying && a.front() != doubted:
+	case a.n > maxBehindCopy && (a.copying && !a.queued(copyEnd) || a.at(maxBehindCopy) == doubted):
 		return errMuchBehindCopy
-	case l.terms.Transaction && !l.owed.skipping && !harmless(m.Type) && l.owed.fed():
+	case l.terms.Transaction && !a.skipping && !harmless(m.Type) && a.fed():
 		return errAmidCopy
 	}
 	return nil
