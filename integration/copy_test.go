@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -145,5 +146,26 @@ func TestTheTailOfALongStreamIsNotHeldBack(t *testing.T) {
 			t.Errorf("%s: %v after %d bytes", ep.name, err, n)
 		}
 		w.close()
+	}
+}
+
+// TestWhatIsNoneOfACopyEndsTheSession as PostgreSQL does it, which has lost the thread
+// then, and so do Syncs without end, which PostgreSQL would take.
+func TestWhatIsNoneOfACopyEndsTheSession(t *testing.T) {
+	p := startProxy(t, sharedPostgres(t))
+	for _, ep := range p.everyMode(tenantA) {
+		for name, say := range map[string][]byte{
+			"a query": simple("SELECT 1"),
+			"Syncs":   join(bytes.Repeat(syncMessage, 300), copyData("1\n")),
+		} {
+			w := ep.login(t)
+			w.do(simple("CREATE TEMP TABLE c (i int)"))
+			w.send(simple("COPY c FROM STDIN"))
+			w.until('G', 1)
+			w.send(say)
+			if severity, code := lastError(w.rest(10 * time.Second)); code != "08P01" || severity != "FATAL" {
+				t.Errorf("%s in %s: %s %s", name, ep.database, severity, code)
+			}
+		}
 	}
 }

@@ -102,9 +102,9 @@ var (
 	errAmidCopy       = &wire.Violation{Text: "a message that is none of the COPY that runs"}
 )
 
-// amidCopy looks at what a client sends amid the data of a COPY. In transaction mode a
-// message that ends it ends the session: PostgreSQL refuses that, but runs it where the
-// COPY has failed already, and then the proxy would not have seen what was run.
+// amidCopy looks at what a client sends amid the data of a COPY. A message that is none
+// of it ends the connection: PostgreSQL says so itself, but where the COPY has failed
+// already it runs the message, and in transaction mode that must be seen beforehand.
 func (l *Lease) amidCopy(m wire.Frame) error {
 	a := &l.owed
 	switch {

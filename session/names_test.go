@@ -374,3 +374,15 @@ func TestAStatementThatFailsHindersNoOther(t *testing.T) {
 		t.Error("statements that are not meant were prepared again")
 	}
 }
+
+// TestWhatIsNotAnsweredAboutStatementsIsBounded: a client that reads nothing is not heard any more.
+func TestWhatIsNotAnsweredAboutStatementsIsBounded(t *testing.T) {
+	p := newParty(t, &Terms{MaxPrepared: 10})
+	p.as(1, parse("s", "insert 1"))
+	said := bytes.Repeat(message('D', "Ss\x00"), 4*maxPending)
+	var out Out
+	n, err := p.lease.FromClient(said, &out)
+	if err != nil || n == len(said) || len(p.lease.names.pending) > maxPending {
+		t.Errorf("%d of %d bytes are taken, %d messages are pending, error %v", n, len(said), len(p.lease.names.pending), err)
+	}
+}
